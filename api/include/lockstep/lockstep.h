@@ -1,0 +1,292 @@
+/* lockstep's C interface: wait for everyone, let one go first, act together on a trigger.
+ *
+ * Conventions. Every call that can fail returns a lockstep_status_t (lockstep/error.h); the text of
+ * the last failure on the calling thread is lockstep_last_error(). Outputs come last, end in _p and
+ * are set only on LOCKSTEP_OK. Times are nanoseconds of CLOCK_MONOTONIC. Handles are opaque.
+ *
+ * Threads. A session may be used from any thread; one group is used by one thread at a time. Calls
+ * on different groups may run at once. "Collective" means: every member of the group makes the same
+ * calls on it in the same order. */
+#ifndef LOCKSTEP_H
+#define LOCKSTEP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lockstep/error.h"
+
+#if defined(__GNUC__)
+#define LOCKSTEP_API __attribute__((visibility("default")))
+#else
+#define LOCKSTEP_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LOCKSTEP_VERSION_MAJOR 0
+#define LOCKSTEP_VERSION_MINOR 1
+#define LOCKSTEP_VERSION_PATCH 0
+
+/** Timeout values: use the configured default (LOCKSTEP_TIMEOUT), or never give up. */
+#define LOCKSTEP_DEFAULT ((int64_t)0)
+#define LOCKSTEP_FOREVER ((int64_t)-1)
+
+/** This process's membership in the job. */
+typedef struct lockstep_session *lockstep_session_t;
+/** An ordered set of ranks: the job, a node, or the result of a split. */
+typedef struct lockstep_group *lockstep_group_t;
+
+/** Where and how a call is made. NULL is allowed everywhere and means: unnamed, unknown place,
+ * default timeout. The strings are borrowed and must live until the call (or its wait) returns. */
+typedef struct lockstep_call {
+  const char *name;   /**< optional; members must agree on it, a different name is a mismatch */
+  const char *file;   /**< optional; shown in reports, never compared */
+  uint32_t line;      /**< optional; shown in reports, never compared */
+  int64_t timeout_ns; /**< LOCKSTEP_DEFAULT, LOCKSTEP_FOREVER, or nanoseconds from the call */
+} lockstep_call_t;
+
+#ifndef __cplusplus
+/** The caller's place, with a name: lockstep_wait_for_everyone(job, LOCKSTEP_HERE("epoch end")). */
+#define LOCKSTEP_HERE(text) (&(lockstep_call_t){(text), __FILE__, __LINE__, LOCKSTEP_DEFAULT})
+#endif
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+/** Text of the last failure on this thread: what happened, why, what to do. Never NULL; valid until
+ * the thread's next failing call. */
+LOCKSTEP_API const char *lockstep_last_error(void);
+
+/** Job ranks that the last failure on this thread named as missing, in ascending order.
+ *
+ * @param ranks     Room for `capacity` ranks; may be NULL when capacity is 0.
+ * @return How many ranks are missing in all; at most `capacity` of them were written. */
+LOCKSTEP_API size_t lockstep_last_missing(uint32_t *ranks, size_t capacity);
+
+/** Name of a status code, e.g. "deadline". Never NULL. */
+LOCKSTEP_API const char *lockstep_status_name(lockstep_status_t status);
+
+/** "0.1.0". */
+LOCKSTEP_API const char *lockstep_version(void);
+
+/* ---- session --------------------------------------------------------------------------------- */
+
+/** Joins the job this process was started in. Collective over the job.
+ *
+ * Finds out who it is from PMIx, or from what the launcher left in the environment; a process that
+ * no launcher started is a job of one. A process that is one of many without a way to reach the
+ * others is refused (LOCKSTEP_E_IDENTITY), never treated as "rank 0 of 1".
+ *
+ * One session per process at a time; after lockstep_session_leave it may join again only as far as
+ * the launcher allows (most do not).
+ *
+ * @param session_p  The new session; give it back with lockstep_session_leave().
+ * @return LOCKSTEP_OK; LOCKSTEP_E_CONFIG, LOCKSTEP_E_IDENTITY, LOCKSTEP_E_BOOTSTRAP,
+ *         LOCKSTEP_E_TRANSPORT, LOCKSTEP_E_RESOURCE: there is no session, the text says what to type;
+ *         LOCKSTEP_E_STATE if this process has one already. */
+LOCKSTEP_API lockstep_status_t lockstep_session_join(lockstep_session_t *session_p);
+
+/** Leaves. Local: does not wait for the others, but delivers what it has promised them. Members
+ * that need this process later get LOCKSTEP_E_LOST. Frees every group of the session. NULL is
+ * allowed. @return LOCKSTEP_OK. */
+LOCKSTEP_API lockstep_status_t lockstep_session_leave(lockstep_session_t session);
+
+/** This process in the job: 0 .. size-1. */
+LOCKSTEP_API uint32_t lockstep_session_rank(lockstep_session_t session);
+/** Processes in the job. */
+LOCKSTEP_API uint32_t lockstep_session_size(lockstep_session_t session);
+/** This process among those of its node: 0 .. local_size-1, in the order of job ranks. */
+LOCKSTEP_API uint32_t lockstep_session_local_rank(lockstep_session_t session);
+/** Processes of this job on this node. */
+LOCKSTEP_API uint32_t lockstep_session_local_size(lockstep_session_t session);
+/** This node: 0 .. node_count-1. */
+LOCKSTEP_API uint32_t lockstep_session_node(lockstep_session_t session);
+/** Nodes that the job runs on. */
+LOCKSTEP_API uint32_t lockstep_session_node_count(lockstep_session_t session);
+/** Host name of the node that `rank` runs on; NULL if there is no such rank. Borrowed. */
+LOCKSTEP_API const char *lockstep_session_host(lockstep_session_t session, uint32_t rank);
+
+/** 1 on rank 0, else 0. */
+LOCKSTEP_API int lockstep_is_main_process(lockstep_session_t session);
+/** 1 on local rank 0 of each node, else 0. */
+LOCKSTEP_API int lockstep_is_local_main_process(lockstep_session_t session);
+/** 1 on rank size-1, else 0. */
+LOCKSTEP_API int lockstep_is_last_process(lockstep_session_t session);
+
+/** One of the session's counters: "rounds", "frames_sent", "frames_received", "frames_rejected",
+ * "bytes_sent", "sleeps", "fences", "groups".
+ * @return LOCKSTEP_OK; LOCKSTEP_E_INVALID if there is no such counter. */
+LOCKSTEP_API lockstep_status_t lockstep_session_counter(lockstep_session_t session,
+                                                        const char *name, uint64_t *value_p);
+
+/* ---- groups ---------------------------------------------------------------------------------- */
+
+/** The whole job. Borrowed from the session. */
+LOCKSTEP_API lockstep_group_t lockstep_session_job(lockstep_session_t session);
+/** The ranks of this node. Borrowed from the session. */
+LOCKSTEP_API lockstep_group_t lockstep_session_local(lockstep_session_t session);
+
+/** Makes one new group per colour. Collective over `parent`.
+ *
+ * @param colour   Members with the same colour form a group, ordered by their rank in the job.
+ *                 LOCKSTEP_NO_GROUP: this member joins none and gets NULL.
+ * @param group_p  Owned by the caller: lockstep_group_free().
+ * @return LOCKSTEP_OK; LOCKSTEP_E_LIMIT when a node has no room for another group (64 at a time),
+ *         then on every member; the errors of lockstep_wait_for_everyone. */
+#define LOCKSTEP_NO_GROUP UINT32_MAX
+LOCKSTEP_API lockstep_status_t lockstep_group_split(lockstep_group_t parent, uint32_t colour,
+                                                    const lockstep_call_t *call,
+                                                    lockstep_group_t *group_p);
+
+/** Gives a group made by split back. Local. NULL is allowed; the job and the node's group are the
+ * session's and are left alone. */
+LOCKSTEP_API void lockstep_group_free(lockstep_group_t group);
+
+/** This process in the group: 0 .. size-1. */
+LOCKSTEP_API uint32_t lockstep_group_rank(lockstep_group_t group);
+/** Members of the group. */
+LOCKSTEP_API uint32_t lockstep_group_size(lockstep_group_t group);
+/** Job rank of a member; UINT32_MAX if there is no such member. */
+LOCKSTEP_API uint32_t lockstep_group_member(lockstep_group_t group, uint32_t group_rank);
+
+/* ---- wait for everyone ----------------------------------------------------------------------- */
+
+/** Returns when every member of the group has called it. Collective.
+ *
+ * What a member wrote to memory or files of its node before the call is visible to every member of
+ * the node after it.
+ *
+ * @return LOCKSTEP_OK on every member, or on every live member one of
+ *         LOCKSTEP_E_DEADLINE  somebody was missing when the timeout had passed,
+ *                              see lockstep_last_missing();
+ *         LOCKSTEP_E_MISMATCH  members are in different calls;
+ *         LOCKSTEP_E_LOST      a member has left, died or does not answer:
+ *         the group is broken for good and later calls on it return the same;
+ *         LOCKSTEP_E_BUSY      this member has arrived in a round and not waited for it. */
+LOCKSTEP_API lockstep_status_t lockstep_wait_for_everyone(lockstep_group_t group,
+                                                          const lockstep_call_t *call);
+
+/** First half of wait_for_everyone: announces this member and returns at once. Collective.
+ * @return LOCKSTEP_OK; LOCKSTEP_E_BUSY if a round is open here; errors as above. */
+LOCKSTEP_API lockstep_status_t lockstep_arrive(lockstep_group_t group, const lockstep_call_t *call);
+
+/** Second half: looks whether everyone has arrived.
+ * @return LOCKSTEP_OK (the round is over); LOCKSTEP_AGAIN; LOCKSTEP_E_STATE without lockstep_arrive;
+ *         errors as above. */
+LOCKSTEP_API lockstep_status_t lockstep_test(lockstep_group_t group);
+
+/** Second half: waits until everyone has arrived. The timeout is that of the matching arrive.
+ * @return LOCKSTEP_OK; LOCKSTEP_E_STATE without lockstep_arrive; errors as above. */
+LOCKSTEP_API lockstep_status_t lockstep_wait(lockstep_group_t group);
+
+/* ---- one goes first -------------------------------------------------------------------------- */
+
+/** Opens a section in which the group's rank 0 goes first. Collective, one begin per end.
+ *
+ * On rank 0 it returns at once. On the others it returns when rank 0 has ended its section. There
+ * is no time limit by default: rank 0 may work for hours, and a line on stderr says every 30 s
+ * (LOCKSTEP_REPORT) who is waited for. Sections nest in any order and on any groups.
+ *
+ * @return LOCKSTEP_OK: do the work, then lockstep_first_end();
+ *         LOCKSTEP_E_FIRST_FAILED: rank 0's section failed, lockstep_last_error() is its text with
+ *         rank and host; do not do the work and do not call lockstep_first_end();
+ *         LOCKSTEP_E_LOST, LOCKSTEP_E_DEADLINE: rank 0 is gone, or a timeout was asked for. */
+LOCKSTEP_API lockstep_status_t lockstep_first_begin(lockstep_group_t group,
+                                                    const lockstep_call_t *call);
+
+/** Ends the section. On rank 0 it lets the others go and does not wait for them (only when it is 32
+ * sections ahead of somebody).
+ * @param failure  NULL: the section succeeded. Otherwise why it failed; the others get the text
+ *                 (first 800 bytes). Ignored on ranks other than 0.
+ * @return LOCKSTEP_OK; LOCKSTEP_E_STATE without lockstep_first_begin; the errors of a round. */
+LOCKSTEP_API lockstep_status_t lockstep_first_end(lockstep_group_t group, const char *failure);
+
+/* ---- act together on a trigger --------------------------------------------------------------- */
+
+/** Raises the trigger on this process. Local, cheap, may be repeated; any thread, not from a signal
+ * handler. Told to the others by the next lockstep_check_trigger(). */
+LOCKSTEP_API lockstep_status_t lockstep_set_trigger(lockstep_session_t session);
+
+/** Has any rank raised the trigger? Collective over the job; costs one round.
+ *
+ * @param fired_p  1 on every rank, in the same matching call, if any rank raised it before its own
+ *                 call; the trigger is then down again everywhere. Otherwise 0 on every rank.
+ * @return as lockstep_wait_for_everyone. */
+LOCKSTEP_API lockstep_status_t lockstep_check_trigger(lockstep_session_t session,
+                                                      const lockstep_call_t *call, int *fired_p);
+
+/* ---- data ------------------------------------------------------------------------------------ */
+
+/** Longest byte string that broadcast and gather accept. */
+#define LOCKSTEP_BYTES_MAX ((size_t)16 << 20)
+
+/** Tells every member the root's bytes. Collective. Meant for small things (a path, a seed, an
+ * outcome): about 1 KiB travels per round.
+ *
+ * @param bytes, length  Read on the root only; at most LOCKSTEP_BYTES_MAX.
+ * @param bytes_p, length_p  On every member: the root's bytes, to be given back with lockstep_free().
+ *                 A NUL follows them, so that text can be used as it is.
+ * @return LOCKSTEP_OK; LOCKSTEP_E_LIMIT (too long, then on every member); LOCKSTEP_E_RESOURCE; the
+ *         errors of a round. */
+LOCKSTEP_API lockstep_status_t lockstep_broadcast(lockstep_group_t group, uint32_t root,
+                                                  const void *bytes, size_t length,
+                                                  const lockstep_call_t *call, void **bytes_p,
+                                                  size_t *length_p);
+
+/** Gives back what a call returned through bytes_p or text_p. NULL is allowed. */
+LOCKSTEP_API void lockstep_free(void *memory);
+
+/** This rank's share of `total` items: contiguous, the first total % parts ranks get one more.
+ * Local and pure.
+ *
+ * @param begin_p, end_p  Half-open range of item indices; empty where there are fewer items. */
+LOCKSTEP_API lockstep_status_t lockstep_split_range(uint64_t total, uint32_t part, uint32_t parts,
+                                                    uint64_t *begin_p, uint64_t *end_p);
+
+/* ---- output ---------------------------------------------------------------------------------- */
+
+typedef enum lockstep_scope {
+  LOCKSTEP_PER_JOB = 0, /**< the main process prints */
+  LOCKSTEP_PER_NODE = 1 /**< each node's main process prints */
+} lockstep_scope_t;
+
+/** Prints `text` and a newline to stdout in one write, on the scope's main processes. Local. */
+LOCKSTEP_API lockstep_status_t lockstep_print(lockstep_session_t session, lockstep_scope_t scope,
+                                              const char *text);
+
+/** Prints every member's text in rank order, on the group's rank 0. Collective. Members with
+ * nothing to say pass NULL or "". */
+LOCKSTEP_API lockstep_status_t lockstep_print_in_order(lockstep_group_t group, const char *text,
+                                                       const lockstep_call_t *call);
+
+/* ---- saving ---------------------------------------------------------------------------------- */
+
+/** Writes the file's contents: called once with a descriptor that is open for writing and stays
+ * lockstep's; returns 0, or non-zero to give up (the old file then stays). */
+typedef int (*lockstep_writer_t)(int descriptor, void *context);
+
+/** Saves a file on the main process; the others return at once. Not collective.
+ *
+ * `writer` fills a temporary file in the same directory, which is synced, renamed to `path`, and
+ * made durable by syncing the directory. `path` holds the old or the new contents in full at every
+ * moment, even after SIGKILL or power loss. A temporary file left by a killed process has the name
+ * ".<name>.lockstep-<rank>.tmp" and is taken over by the next save.
+ *
+ * @return LOCKSTEP_OK; LOCKSTEP_E_IO: nothing changed at `path`, the text has the system's reason. */
+LOCKSTEP_API lockstep_status_t lockstep_save(lockstep_session_t session, const char *path,
+                                             lockstep_writer_t writer, void *context);
+
+/* ---- looking inside -------------------------------------------------------------------------- */
+
+/** What this build and machine have: versions, plugins and why not, every setting. JSON text, no
+ * session needed. @param text_p  Give it back with lockstep_free(). */
+LOCKSTEP_API lockstep_status_t lockstep_info_json(char **text_p);
+
+/** The session's tiers with the ranks in them. JSON text. Collective over the job. */
+LOCKSTEP_API lockstep_status_t lockstep_topology_json(lockstep_session_t session, char **text_p);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

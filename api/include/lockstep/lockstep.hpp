@@ -1,0 +1,476 @@
+// lockstep's C++20 interface: the C interface with values, exceptions and call sites. Header-only;
+// it holds no logic of its own, so that C, C++ and Python mean the same.
+#pragma once
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <ranges>
+#include <source_location>
+#include <span>
+#include <stdexcept>
+#include <streambuf>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "lockstep/lockstep.h"
+
+namespace lockstep {
+
+// ---- errors ---------------------------------------------------------------------------------------
+
+/// Base of everything lockstep throws. what() says what happened, why, and what to do.
+class Error : public std::runtime_error {
+ public:
+  Error(lockstep_status_t status, const std::string& text) : std::runtime_error(text), status_(status) {}
+  lockstep_status_t status() const noexcept { return status_; }
+
+ private:
+  lockstep_status_t status_;
+};
+
+/// The caller's mistake; nothing changed (LOCKSTEP_E_INVALID .. _LIMIT).
+class UsageError : public Error {
+  using Error::Error;
+};
+/// Memory, descriptors or files of this process (LOCKSTEP_E_RESOURCE .. _UNSUPPORTED).
+class ResourceError : public Error {
+  using Error::Error;
+};
+/// The rank that went first failed; what() is its text with rank and host. The group goes on.
+class FirstFailed : public Error {
+  using Error::Error;
+};
+/// The group cannot be used any more: a deadline, a mismatch, or a lost member.
+class BrokenGroup : public Error {
+ public:
+  BrokenGroup(lockstep_status_t status, const std::string& text, std::vector<std::uint32_t> missing)
+      : Error(status, text), missing_(std::move(missing)) {}
+  /// Job ranks that were missing, in ascending order; empty for a mismatch.
+  const std::vector<std::uint32_t>& missing() const noexcept { return missing_; }
+
+ private:
+  std::vector<std::uint32_t> missing_;
+};
+/// There is no session (LOCKSTEP_E_CONFIG .. _TRANSPORT).
+class SessionError : public Error {
+  using Error::Error;
+};
+
+namespace detail {
+
+[[noreturn]] inline void fail(lockstep_status_t status) {
+  const std::string text = lockstep_last_error();
+  if (status == LOCKSTEP_E_FIRST_FAILED) throw FirstFailed(status, text);
+  if (status >= -19) throw UsageError(status, text);
+  if (status >= -39) throw ResourceError(status, text);
+  if (status >= -79) {
+    std::vector<std::uint32_t> missing(lockstep_last_missing(nullptr, 0));
+    lockstep_last_missing(missing.data(), missing.size());
+    throw BrokenGroup(status, text, std::move(missing));
+  }
+  throw SessionError(status, text);
+}
+
+inline void check(lockstep_status_t status) {
+  if (status != LOCKSTEP_OK) fail(status);
+}
+
+/// Writes through to a descriptor; what lockstep_save's writer gets, as a stream.
+class DescriptorBuffer final : public std::streambuf {
+ public:
+  explicit DescriptorBuffer(int descriptor) : descriptor_(descriptor) {
+    setp(room_.data(), room_.data() + room_.size());
+  }
+
+ protected:
+  int_type overflow(int_type c) override {
+    if (sync() != 0) return traits_type::eof();
+    if (!traits_type::eq_int_type(c, traits_type::eof())) sputc(traits_type::to_char_type(c));
+    return traits_type::not_eof(c);
+  }
+  int sync() override {
+    const char* at = pbase();
+    while (at < pptr()) {
+      const ssize_t written = ::write(descriptor_, at, static_cast<std::size_t>(pptr() - at));
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return -1;
+      at += written;
+    }
+    setp(room_.data(), room_.data() + room_.size());
+    return 0;
+  }
+
+ private:
+  int descriptor_;
+  std::array<char, 1 << 16> room_;
+};
+
+/// Result of running `F` on some processes only: its value there, nothing elsewhere.
+template <class F>
+using Elsewhere = std::optional<std::conditional_t<std::is_void_v<std::invoke_result_t<F>>,
+                                                   std::monostate, std::invoke_result_t<F>>>;
+
+template <class F>
+Elsewhere<F> run_if(bool is_here, F&& f) {
+  if (!is_here) return std::nullopt;
+  if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+    std::forward<F>(f)();
+    return std::monostate{};
+  } else {
+    return std::forward<F>(f)();
+  }
+}
+
+}  // namespace detail
+
+// ---- calls ----------------------------------------------------------------------------------------
+
+/// How a call is made: wait_for_everyone({.name = "epoch end", .timeout = 5s}).
+struct Options {
+  const char* name = nullptr;  ///< members must agree on it; borrowed
+  /// Zero: the configured default. Negative: never give up.
+  std::chrono::nanoseconds timeout{0};
+
+  lockstep_call_t at(const std::source_location& where) const noexcept {
+    const std::int64_t ns = timeout.count();
+    return {name, where.file_name(), where.line(), ns < 0 ? LOCKSTEP_FOREVER : ns};
+  }
+};
+
+using Where = std::source_location;
+
+/// An open section of which this process may be the first. Ends with the scope; a scope that is left
+/// by an exception tells the others so (use the callable form to tell them the exception's text).
+class [[nodiscard]] FirstScope {
+ public:
+  FirstScope(lockstep_group_t group, const lockstep_call_t& call)
+      : group_(group), exceptions_(std::uncaught_exceptions()) {
+    detail::check(lockstep_first_begin(group, &call));
+  }
+  FirstScope(const FirstScope&) = delete;
+  FirstScope& operator=(const FirstScope&) = delete;
+  ~FirstScope() {
+    if (!is_open_) return;
+    if (std::uncaught_exceptions() > exceptions_) {
+      fail("its section was left by an exception");
+    } else {
+      lockstep_first_end(group_, nullptr);
+    }
+  }
+  /// Ends the section now, with success.
+  void end() {
+    is_open_ = false;
+    detail::check(lockstep_first_end(group_, nullptr));
+  }
+  /// Ends the section now and tells the others why it failed; they throw FirstFailed.
+  void fail(const char* why) noexcept {
+    is_open_ = false;
+    lockstep_first_end(group_, why);
+  }
+
+ private:
+  lockstep_group_t group_;
+  int exceptions_;
+  bool is_open_ = true;
+};
+
+/// A round between its two halves. Finish it with wait(), or with test() until that returns true.
+class [[nodiscard]] Arrival {
+ public:
+  explicit Arrival(lockstep_group_t group) : group_(group) {}
+  bool test() {
+    const lockstep_status_t status = lockstep_test(group_);
+    if (status == LOCKSTEP_AGAIN) return false;
+    detail::check(status);
+    return true;
+  }
+  void wait() { detail::check(lockstep_wait(group_)); }
+
+ private:
+  lockstep_group_t group_;
+};
+
+// ---- groups ---------------------------------------------------------------------------------------
+
+/// An ordered set of ranks. Collective calls are made by all of them in the same order.
+class Group {
+ public:
+  /// Borrows the job's or the node's group; see Session.
+  static Group borrowed(lockstep_group_t handle) { return Group(handle, false); }
+
+  std::uint32_t rank() const { return lockstep_group_rank(handle_.get()); }
+  std::uint32_t size() const { return lockstep_group_size(handle_.get()); }
+  /// Job rank of a member.
+  std::uint32_t member(std::uint32_t rank) const { return lockstep_group_member(handle_.get(), rank); }
+  lockstep_group_t handle() const noexcept { return handle_.get(); }
+
+  /// Returns when every member has called it.
+  void wait_for_everyone(const Options& options = {}, const Where& where = Where::current()) {
+    const lockstep_call_t call = options.at(where);
+    detail::check(lockstep_wait_for_everyone(handle_.get(), &call));
+  }
+  /// First half of wait_for_everyone.
+  Arrival arrive(const Options& options = {}, const Where& where = Where::current()) {
+    const lockstep_call_t call = options.at(where);
+    detail::check(lockstep_arrive(handle_.get(), &call));
+    return Arrival(handle_.get());
+  }
+
+  /// Runs `f` on the group's rank 0, then on the others. If it throws on rank 0, rank 0 gets its own
+  /// exception and every other member FirstFailed with the text; `f` does not run there.
+  template <std::invocable F>
+  std::invoke_result_t<F> first(F&& f, const Options& options = {}, const Where& where = Where::current()) {
+    FirstScope scope(handle_.get(), options.at(where));
+    const auto run = [&]() -> std::invoke_result_t<F> {
+      try {
+        return std::forward<F>(f)();
+      } catch (const std::exception& error) {
+        scope.fail(error.what());
+        throw;
+      } catch (...) {
+        scope.fail("it threw something that is not a std::exception");
+        throw;
+      }
+    };
+    if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+      run();
+      scope.end();
+    } else {
+      auto result = run();
+      scope.end();
+      return result;
+    }
+  }
+  /// The same as a scope: rank 0 goes on at once, the others when its scope has ended.
+  FirstScope first(const Options& options = {}, const Where& where = Where::current()) {
+    return FirstScope(handle_.get(), options.at(where));
+  }
+
+  /// The root's bytes, on every member.
+  std::string broadcast(std::string_view bytes, std::uint32_t root = 0, const Options& options = {},
+                        const Where& where = Where::current()) {
+    const lockstep_call_t call = options.at(where);
+    void* copy = nullptr;
+    std::size_t length = 0;
+    detail::check(lockstep_broadcast(handle_.get(), root, bytes.data(), bytes.size(), &call, &copy, &length));
+    const std::unique_ptr<void, void (*)(void*)> owner(copy, lockstep_free);
+    return {static_cast<const char*>(copy), length};
+  }
+  /// The root's value, on every member.
+  template <class T>
+    requires std::is_trivially_copyable_v<T>
+  T broadcast_value(const T& value, std::uint32_t root = 0, const Options& options = {},
+                    const Where& where = Where::current()) {
+    const std::string bytes =
+        broadcast({reinterpret_cast<const char*>(&value), sizeof value}, root, options, where);
+    if (bytes.size() != sizeof(T)) {
+      throw UsageError(LOCKSTEP_E_INVALID, "broadcast_value: the root's type has another size");
+    }
+    std::array<char, sizeof(T)> room;
+    std::copy(bytes.begin(), bytes.end(), room.begin());
+    return std::bit_cast<T>(room);
+  }
+
+  /// Prints every member's text in rank order, on the group's rank 0.
+  void print_in_order(const std::string& text, const Options& options = {},
+                      const Where& where = Where::current()) {
+    const lockstep_call_t call = options.at(where);
+    detail::check(lockstep_print_in_order(handle_.get(), text.c_str(), &call));
+  }
+
+  /// One new group per colour; nothing for a member without one.
+  std::optional<Group> split(std::optional<std::uint32_t> colour, const Options& options = {},
+                             const Where& where = Where::current()) {
+    const lockstep_call_t call = options.at(where);
+    lockstep_group_t group = nullptr;
+    detail::check(lockstep_group_split(handle_.get(), colour.value_or(LOCKSTEP_NO_GROUP), &call, &group));
+    if (group == nullptr) return std::nullopt;
+    return Group(group, true);
+  }
+
+ private:
+  struct Free {
+    bool is_owner;
+    void operator()(lockstep_group_t group) const {
+      if (is_owner) lockstep_group_free(group);
+    }
+  };
+  Group(lockstep_group_t handle, bool is_owner) : handle_(handle, Free{is_owner}) {}
+  std::unique_ptr<std::remove_pointer_t<lockstep_group_t>, Free> handle_;
+};
+
+// ---- session --------------------------------------------------------------------------------------
+
+enum class Scope { node, job };
+
+/// This process's membership in the job. Joins when made, leaves when destroyed.
+class Session {
+ public:
+  Session() : handle_(join()), job_(Group::borrowed(lockstep_session_job(handle_.get()))),
+              local_(Group::borrowed(lockstep_session_local(handle_.get()))) {}
+
+  std::uint32_t rank() const { return lockstep_session_rank(handle_.get()); }
+  std::uint32_t size() const { return lockstep_session_size(handle_.get()); }
+  std::uint32_t local_rank() const { return lockstep_session_local_rank(handle_.get()); }
+  std::uint32_t local_size() const { return lockstep_session_local_size(handle_.get()); }
+  std::uint32_t node() const { return lockstep_session_node(handle_.get()); }
+  std::uint32_t node_count() const { return lockstep_session_node_count(handle_.get()); }
+  std::string host() const { return lockstep_session_host(handle_.get(), rank()); }
+  bool is_main_process() const { return lockstep_is_main_process(handle_.get()) != 0; }
+  bool is_local_main_process() const { return lockstep_is_local_main_process(handle_.get()) != 0; }
+  bool is_last_process() const { return lockstep_is_last_process(handle_.get()) != 0; }
+  lockstep_session_t handle() const noexcept { return handle_.get(); }
+
+  Group& job() noexcept { return job_; }
+  Group& local() noexcept { return local_; }
+
+  void wait_for_everyone(const Options& options = {}, const Where& where = Where::current()) {
+    job_.wait_for_everyone(options, where);
+  }
+
+  /// One goes first, in the job or on each node; see Group::first. Without a callable: a scope.
+  template <std::invocable F>
+  std::invoke_result_t<F> main_process_first(F&& f, const Options& options = {},
+                                             const Where& where = Where::current()) {
+    return job_.first(std::forward<F>(f), options, where);
+  }
+  FirstScope main_process_first(const Options& options = {}, const Where& where = Where::current()) {
+    return job_.first(options, where);
+  }
+  template <std::invocable F>
+  std::invoke_result_t<F> local_main_process_first(F&& f, const Options& options = {},
+                                                   const Where& where = Where::current()) {
+    return local_.first(std::forward<F>(f), options, where);
+  }
+  FirstScope local_main_process_first(const Options& options = {}, const Where& where = Where::current()) {
+    return local_.first(options, where);
+  }
+
+  /// Runs `f` on some processes only. Does not wait for anybody.
+  template <std::invocable F>
+  detail::Elsewhere<F> on_main_process(F&& f) {
+    return detail::run_if(is_main_process(), std::forward<F>(f));
+  }
+  template <std::invocable F>
+  detail::Elsewhere<F> on_local_main_process(F&& f) {
+    return detail::run_if(is_local_main_process(), std::forward<F>(f));
+  }
+  template <std::invocable F>
+  detail::Elsewhere<F> on_last_process(F&& f) {
+    return detail::run_if(is_last_process(), std::forward<F>(f));
+  }
+  template <std::invocable F>
+  detail::Elsewhere<F> on_process(std::uint32_t process_index, F&& f) {
+    return detail::run_if(rank() == process_index, std::forward<F>(f));
+  }
+  template <std::invocable F>
+  detail::Elsewhere<F> on_local_process(std::uint32_t local_process_index, F&& f) {
+    return detail::run_if(local_rank() == local_process_index, std::forward<F>(f));
+  }
+
+  void set_trigger() { detail::check(lockstep_set_trigger(handle_.get())); }
+  /// True on all ranks in the same matching call if any rank had set the trigger before its own.
+  bool check_trigger(const Options& options = {}, const Where& where = Where::current()) {
+    const lockstep_call_t call = options.at(where);
+    int fired = 0;
+    detail::check(lockstep_check_trigger(handle_.get(), &call, &fired));
+    return fired != 0;
+  }
+
+  /// This rank's half-open range of `total` items.
+  std::pair<std::uint64_t, std::uint64_t> split_between_processes(std::uint64_t total) const {
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+    detail::check(lockstep_split_range(total, rank(), size(), &begin, &end));
+    return {begin, end};
+  }
+  /// This rank's share of `inputs`: contiguous, the first ranks get one more, empty where there are
+  /// fewer items than ranks. With padding every share is as long as the longest: the last item of
+  /// the whole input is repeated.
+  template <std::ranges::random_access_range R>
+  std::vector<std::ranges::range_value_t<R>> split_between_processes(const R& inputs,
+                                                                     bool apply_padding = false) const {
+    const auto total = static_cast<std::uint64_t>(std::ranges::size(inputs));
+    const auto [begin, end] = split_between_processes(total);
+    const auto first = std::ranges::begin(inputs);
+    using Difference = std::ranges::range_difference_t<R>;
+    std::vector<std::ranges::range_value_t<R>> share(first + static_cast<Difference>(begin),
+                                                     first + static_cast<Difference>(end));
+    const std::uint64_t longest = (total + size() - 1) / size();
+    while (apply_padding && total > 0 && share.size() < longest) {
+      share.push_back(first[static_cast<Difference>(total - 1)]);
+    }
+    return share;
+  }
+
+  /// Prints once per node (as Accelerate does) or once per job.
+  void print(const std::string& text, Scope scope = Scope::node) {
+    detail::check(lockstep_print(handle_.get(), scope == Scope::job ? LOCKSTEP_PER_JOB : LOCKSTEP_PER_NODE,
+                                 text.c_str()));
+  }
+  void print_in_order(const std::string& text, const Options& options = {},
+                      const Where& where = Where::current()) {
+    job_.print_in_order(text, options, where);
+  }
+
+  /// Saves on the main process what `writer` puts into the stream; see lockstep_save.
+  template <std::invocable<std::ostream&> F>
+  void save(const std::string& path, F&& writer) {
+    struct Job {
+      F& writer;
+      std::exception_ptr failure;
+    } job{writer, nullptr};
+    const auto write = [](int descriptor, void* context) -> int {
+      auto& mine = *static_cast<Job*>(context);
+      try {
+        detail::DescriptorBuffer buffer(descriptor);
+        std::ostream stream(&buffer);
+        mine.writer(stream);
+        stream.flush();
+        return stream.good() ? 0 : 1;
+      } catch (...) {
+        mine.failure = std::current_exception();
+        return 1;
+      }
+    };
+    const lockstep_status_t status = lockstep_save(handle_.get(), path.c_str(), write, &job);
+    if (job.failure) std::rethrow_exception(job.failure);
+    detail::check(status);
+  }
+
+  std::uint64_t counter(const char* name) const {
+    std::uint64_t value = 0;
+    detail::check(lockstep_session_counter(handle_.get(), name, &value));
+    return value;
+  }
+
+ private:
+  struct Leave {
+    void operator()(lockstep_session_t session) const { lockstep_session_leave(session); }
+  };
+  static lockstep_session_t join() {
+    lockstep_session_t session = nullptr;
+    detail::check(lockstep_session_join(&session));
+    return session;
+  }
+  std::unique_ptr<std::remove_pointer_t<lockstep_session_t>, Leave> handle_;
+  Group job_;
+  Group local_;
+};
+
+}  // namespace lockstep
