@@ -1,0 +1,155 @@
+// One group's rounds between nodes, as one leader sees them: facts and time in, frames out. Pure.
+//
+// Facts are monotone: repeated, late or reordered ones change nothing. A round either completes or
+// gets one verdict. Rule: if any node has completed the epoch then everybody has entered it, so the
+// verdict is "complete" and the result is sent again; otherwise the nodes that were asked freeze the
+// epoch (they promise not to complete it) until the one that asked has decided. Of several that ask
+// at once the lowest node decides. (That a decider dies in between is left to the verdict protocol's
+// next version: a frozen node then asks by itself once the freeze is stale.)
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "runtime/base/rank_set.hpp"
+#include "runtime/base/time.hpp"
+#include "runtime/engine/frame.hpp"
+#include "runtime/engine/verdict.hpp"
+#include "runtime/schedule/plan.hpp"
+
+namespace lockstep::engine {
+
+/// What a round ORs together: a word, and a vector where the operation has one.
+struct Contribution {
+  std::uint64_t word = 0;
+  std::span<const std::byte> vector;  ///< same length on every member, at most kPayloadMax
+  std::uint32_t signature = 0;        ///< of the call
+  std::uint32_t site = 0;             ///< source line
+};
+
+/// How this node's own members stand; what a leader answers when it is asked.
+struct LocalView {
+  RankSet missing;              ///< members here that have not entered the epoch
+  std::uint32_t signature = 0;  ///< of the call some member here is in; 0: nobody has entered
+  std::string site;             ///< that call in words
+};
+
+class LocalViewSource {
+ public:
+  virtual ~LocalViewSource() = default;
+  virtual LocalView local_view(Epoch epoch) const = 0;
+};
+
+/// A frame to be sent. Its payload stays valid until the next call into the exchange.
+struct Outgoing {
+  NodeIndex peer;
+  Frame frame;
+};
+using Output = std::vector<Outgoing>;
+
+enum class ExchangeState { idle, open, complete, broken };
+
+class Exchange {
+ public:
+  struct Setup {
+    GroupId group;
+    std::uint64_t session;
+    NodeIndex self;  ///< this node within the group
+    std::vector<RankSet> members;  ///< job ranks of the group on each of its nodes
+    std::vector<Rank> leaders;     ///< job rank that speaks for each node
+    std::vector<std::string> hosts;
+    schedule::Plan plan;
+    Nanos grace;  ///< how long answers may take
+  };
+
+  Exchange(Setup setup, const LocalViewSource& local);
+
+  /// Opens the next epoch. Precondition: state is idle or complete, and epoch is the last one + 1.
+  void enter(Epoch epoch, const Contribution& mine, Nanos now, Output& out);
+  /// A frame of this group from one of its leaders; false if it does not belong here.
+  bool receive(const Frame& frame, Nanos now, Output& out);
+  /// `node` cannot be reached any more.
+  void lose(NodeIndex node, Nanos now, Output& out);
+  /// Somebody here has waited too long for `epoch`: find out who is missing, then decide.
+  void ask(Epoch epoch, Nanos now, Output& out);
+  /// Ends what answers are too late for, and freezes that nobody lifts.
+  void tick(Nanos now, Output& out);
+  /// This node's own verdict (a mismatch among its own members), told to all nodes.
+  void fail(Verdict verdict, Output& out);
+
+  ExchangeState state() const noexcept { return state_; }
+  bool is_asking() const noexcept { return census_.epoch != 0; }
+  /// Valid while complete: what the epoch combined.
+  std::uint64_t word() const noexcept { return inbox(epoch_).word; }
+  std::span<const std::byte> vector() const noexcept;
+  /// Valid while broken.
+  const Verdict& verdict() const noexcept { return verdict_; }
+  const Setup& setup() const noexcept { return setup_; }
+
+ private:
+  /// What was heard of one epoch. Two suffice: nobody can be two epochs ahead of anybody.
+  struct Inbox {
+    Epoch epoch = 0;
+    std::uint64_t word = 0;
+    std::uint32_t length = 0;
+    std::array<std::byte, kPayloadMax> vector{};
+  };
+  struct Wait {
+    NodeIndex peer;
+    std::uint16_t round;
+    Epoch heard;
+  };
+  struct Census {
+    Epoch epoch = 0;  ///< 0: none
+    Nanos until = 0;
+    std::size_t answers = 0;
+    std::vector<bool> answered;
+    RankSet missing;
+    std::string text;
+    bool is_mismatch = false;
+    bool has_lost = false;
+    std::uint32_t signature = 0;
+    std::string site;
+  };
+
+  Inbox& inbox(Epoch epoch) noexcept { return inboxes_[epoch & 1]; }
+  const Inbox& inbox(Epoch epoch) const noexcept { return inboxes_[epoch & 1]; }
+  Inbox& fresh_inbox(Epoch epoch) noexcept;
+  void combine(Epoch epoch, std::uint64_t word, std::span<const std::byte> vector) noexcept;
+  Frame make(FrameType type, Epoch epoch) const noexcept;
+  void send_all(const Frame& frame, Output& out);
+  void advance(Output& out);
+  std::optional<NodeIndex> node_of(Rank leader) const noexcept;
+
+  bool on_fact(NodeIndex from, const Frame& frame, Nanos now, Output& out);
+  void on_ask(NodeIndex from, const Frame& frame, Nanos now, Output& out);
+  void on_answer(NodeIndex from, const Frame& frame, Output& out);
+  void on_resume(NodeIndex from, const Frame& frame, Output& out);
+  void on_broken(const Frame& frame);
+
+  void add_view(NodeIndex node, const LocalView& view);
+  void add_silent(NodeIndex node, const char* why);
+  void decide(Output& out);
+  void adopt_result(const Frame& answer, Output& out);
+  void thaw(Output& out);
+
+  Setup setup_;
+  const LocalViewSource& local_;
+  ExchangeState state_ = ExchangeState::idle;
+  Epoch epoch_ = 0;  ///< the last epoch entered
+  std::uint32_t signature_ = 0;
+  std::uint32_t site_ = 0;
+  std::size_t cursor_ = 0;
+  std::array<Inbox, 2> inboxes_{};
+  std::vector<Wait> waits_;           ///< in plan order
+  std::vector<std::size_t> wait_of_;  ///< plan step -> waits_ index
+  std::vector<bool> lost_;
+  Census census_;
+  Epoch frozen_epoch_ = 0;  ///< 0: not frozen
+  NodeIndex frozen_by_ = 0;
+  Nanos frozen_until_ = 0;
+  Verdict verdict_;
+  std::vector<std::byte> scratch_;  ///< payload of the frames being sent
+};
+
+}  // namespace lockstep::engine

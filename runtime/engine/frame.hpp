@@ -1,0 +1,54 @@
+// The wire format between nodes: a 64-byte little-endian header and up to 1 KiB of payload. Pure.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "lockstep/transport.h"
+#include "runtime/base/ids.hpp"
+
+namespace lockstep::engine {
+
+inline constexpr std::uint32_t kFrameMagic = 0x5453'4b4cu;  // "LKST" as bytes
+inline constexpr std::uint8_t kFrameVersion = 1;
+inline constexpr std::size_t kHeaderSize = 64;
+inline constexpr std::size_t kPayloadMax = LOCKSTEP_VECTOR_MAX;
+static_assert(kHeaderSize + kPayloadMax <= LOCKSTEP_FRAME_MAX);
+
+enum class FrameType : std::uint8_t {
+  fact = 1,     ///< "my part of the plan reached this step of this epoch", with word and vector
+  ask = 2,      ///< "who of your members has not entered this epoch?"; freezes the epoch there
+  answer = 3,   ///< the missing members, or the finished round's result
+  resume = 4,   ///< ends the freeze: everybody has entered
+  broken = 5,   ///< the verdict: this epoch never completes, and why
+  outcome = 6,  ///< how a first-goes section ended
+};
+inline constexpr std::uint8_t kFrameTypeLast = 6;
+
+/// Flags of a frame; the meaning of each belongs to one type.
+enum : std::uint16_t { kAnswerComplete = 1, kTruncated = 2 };
+
+struct Frame {
+  FrameType type = FrameType::fact;
+  std::uint64_t session = 0;    ///< number of this incarnation of the job: strangers are rejected
+  GroupId group = 0;
+  Epoch epoch = 0;              ///< round, or section for `outcome`
+  std::uint64_t word = 0;       ///< OR of the words of everybody heard of so far
+  Rank sender = 0;              ///< job rank
+  std::uint32_t signature = 0;  ///< of the call: members in different calls differ
+  std::uint16_t step = 0;       ///< round number within the plan
+  std::uint16_t flags = 0;
+  std::uint32_t site = 0;       ///< source line of the sender's call
+  std::span<const std::byte> payload;  ///< borrowed
+};
+
+/// Writes header and payload. Precondition: payload fits kPayloadMax, room fits the whole.
+/// The last 8 header bytes are the place of the message authentication code and are zero for now.
+std::size_t encode(const Frame& frame, std::span<std::byte> room) noexcept;
+
+/// Nothing if the bytes are not a whole well-formed frame. The payload points into `bytes`.
+std::optional<Frame> decode(std::span<const std::byte> bytes) noexcept;
+
+}  // namespace lockstep::engine
