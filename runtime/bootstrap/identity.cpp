@@ -1,0 +1,113 @@
+// The resolver's order below PMIx, its refusals and its contradictions.
+#include "runtime/bootstrap/identity.hpp"
+
+#include <unistd.h>
+
+#include <array>
+
+#include <fmt/format.h>
+
+namespace lockstep::bootstrap {
+namespace {
+
+struct Source {
+  const char* name;
+  const char* rank;
+  const char* size;
+};
+
+/// In the order of trust: the closer to the process manager, the earlier.
+constexpr std::array kSources = {
+    Source{"Cray PMI", "PMI_RANK", "PMI_SIZE"},  // with PMI_LOCAL_RANK; plain PMI2 has the same two
+    Source{"Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"},
+    Source{"Slurm", "SLURM_PROCID", "SLURM_NTASKS"},
+    Source{"torch", "RANK", "WORLD_SIZE"},
+};
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  if (gethostname(name.data(), name.size() - 1) != 0) return "localhost";
+  return name.data();
+}
+
+/// A batch script or an allocation's shell is not a task of a step, whatever its variables say.
+bool is_batch_shell(const Environment& environment, const Source& source) {
+  return std::string_view(source.name) == "Slurm" &&
+         (!environment.get("SLURM_STEP_ID") || environment.get("SLURM_STEP_ID") == "4294967291" ||
+          environment.get("SLURM_STEP_ID") == "4294967290");
+}
+
+}  // namespace
+
+std::vector<Rank> Identity::members(NodeIndex node) const {
+  std::vector<Rank> ranks;
+  for (Rank r = 0; r < size; ++r) {
+    if (node_of[r] == node) ranks.push_back(r);
+  }
+  return ranks;
+}
+
+Result<std::optional<Claim>> claim_of(const Environment& environment) {
+  for (const Source& source : kSources) {
+    const auto rank_text = environment.get(source.rank);
+    const auto size_text = environment.get(source.size);
+    if (!rank_text || !size_text || is_batch_shell(environment, source)) continue;
+    const auto rank = environment.number(source.rank);
+    const auto size = environment.number(source.size);
+    if (!rank || !size || *size == 0 || *rank >= *size) {
+      return Status(LOCKSTEP_E_IDENTITY,
+                    fmt::format("{}={} with {}={} makes no sense: expected a rank below the size",
+                                source.rank, *rank_text, source.size, *size_text));
+    }
+    return std::optional<Claim>(
+        Claim{fmt::format("{} ({}, {})", source.name, source.rank, source.size), *rank, *size});
+  }
+  return std::optional<Claim>();
+}
+
+bool has_pmix(const Environment& environment) {
+  return environment.get("PMIX_NAMESPACE").has_value() && environment.get("PMIX_RANK").has_value();
+}
+
+Status check_claims(const Identity& identity, const Environment& environment) {
+  const auto contradict = [&](const char* rank_name, const char* size_name) -> Status {
+    const auto rank = environment.number(rank_name);
+    const auto size = environment.number(size_name);
+    if (!rank || !size || (*rank == identity.rank && *size == identity.size)) return {};
+    return {LOCKSTEP_E_IDENTITY,
+            fmt::format("PMIx says rank {} of {}, but {}={} {}={}: either several processes share "
+                        "one PMIx rank (start one process per task: srun --mpi=pmix), or the "
+                        "variables are left over (unset {} {})",
+                        identity.rank, identity.size, rank_name, *rank, size_name, *size, rank_name,
+                        size_name)};
+  };
+  if (Status status = contradict("RANK", "WORLD_SIZE"); !status.ok()) return status;
+  // Only Slurm's own server speaks of Slurm's tasks: mpirun's daemons are Slurm tasks of their own.
+  // Parts of a heterogeneous step count their tasks apart.
+  if (identity.job.starts_with("slurm.pmix.") && !environment.get("SLURM_HET_SIZE")) {
+    return contradict("SLURM_PROCID", "SLURM_STEP_NUM_TASKS");
+  }
+  return {};
+}
+
+Result<Identity> resolve_without_pmix(const Environment& environment) {
+  Result<std::optional<Claim>> claim = claim_of(environment);
+  if (!claim.ok()) return claim.status();
+  if (claim->has_value() && claim.value()->size > 1) {
+    const Claim& one = *claim.value();
+    return Status(
+        LOCKSTEP_E_IDENTITY,
+        fmt::format("this is rank {} of {} by {}, but there is no PMIx server to reach the others "
+                    "through; type: srun --mpi=pmix PROGRAM, or: lockstep run -n {} PROGRAM, or, if "
+                    "each process is meant to run on its own: LOCKSTEP_BOOTSTRAP=single",
+                    one.rank, one.size, one.source, one.size));
+  }
+  Identity identity;
+  identity.source = "single";
+  identity.job = fmt::format("single.{}", getpid());
+  identity.node_of = {0};
+  identity.hosts = {host_name()};
+  return identity;
+}
+
+}  // namespace lockstep::bootstrap

@@ -1,0 +1,196 @@
+// The layout of a node's shared page: one block per group, one cache line per member and domain.
+//
+// Every line has one writer. Members write their cells, whoever finishes a round writes the release
+// lines. Nothing in the page is a pointer; every field is read as untrusted only in so far as a
+// member of the same job and user wrote it.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lockstep/transport.h"
+#include "runtime/base/ids.hpp"
+#include "runtime/base/time.hpp"
+
+namespace lockstep::node {
+
+inline constexpr std::uint64_t kPageMagic = 0x3130'6567'6170'4b4cu;  // "LKpage01" as bytes
+inline constexpr std::uint32_t kPageVersion = 1;
+inline constexpr std::size_t kLine = 64;
+inline constexpr std::uint32_t kBlocksMax = 66;     ///< job, node, and 64 groups of splits
+inline constexpr std::uint32_t kMembersMax = 4096;  ///< ranks of one job on one node
+inline constexpr std::uint32_t kSectionSlots = 64;  ///< how far a first may run ahead
+inline constexpr std::size_t kSiteMax = 184;        ///< bytes of a site's text
+inline constexpr std::size_t kOutcomeMax = 1000;    ///< bytes of an outcome record
+inline constexpr std::size_t kVerdictRoom = 1024;
+
+/// A number that a process sleeps on. Padded by its owner.
+struct Bell {
+  std::atomic<std::uint32_t> value;
+  std::atomic<std::uint32_t> sleepers;
+};
+
+/// One member's arrival: written by the member, read by whoever gathers.
+struct alignas(kLine) Cell {
+  std::atomic<Epoch> epoch;  ///< last epoch entered; written after the rest
+  std::uint64_t word;
+  std::uint32_t signature;
+  std::uint32_t length;                  ///< of the vector
+  std::atomic<std::uint32_t> has_left;   ///< the member has left the session
+  std::uint32_t line;                    ///< of the call
+  std::uint64_t reserved[3];
+};
+static_assert(sizeof(Cell) == kLine);
+
+/// Where a member is, in words: read only for reports. Atomic bytes in words of eight, because the
+/// reader may look while the member moves on; a torn text is acceptable, a data race is not.
+struct alignas(kLine) Site {
+  std::array<std::atomic<std::uint64_t>, kSiteMax / 8> text;
+  std::atomic<Nanos> since;
+};
+static_assert(sizeof(Site) == 3 * kLine);
+
+/// A domain's leader passes its members' combined arrival up here, and sleeps on the bell.
+struct alignas(kLine) GatherLine {
+  std::atomic<Epoch> epoch;
+  std::uint64_t word;
+  std::uint32_t signature;
+  Bell bell;
+  std::uint32_t reserved[9];
+};
+static_assert(sizeof(GatherLine) == kLine);
+
+/// What the members of one domain wait for.
+struct alignas(kLine) ReleaseLine {
+  std::atomic<Epoch> epoch;
+  std::uint64_t word;
+  std::uint32_t length;  ///< of the combined vector
+  Bell bell;
+  std::uint32_t reserved[9];
+};
+static_assert(sizeof(ReleaseLine) == kLine);
+
+/// How a section ended, in a ring of kSectionSlots.
+struct alignas(kLine) SectionSlot {
+  std::atomic<std::uint64_t> sequence;  ///< of the section whose outcome this is; written last
+  std::uint32_t length;
+  std::uint32_t reserved;
+  std::array<char, kOutcomeMax + 8> text;
+};
+static_assert(sizeof(SectionSlot) == 16 * kLine);
+
+/// Written rarely, read at every call: has this group failed?
+struct alignas(kLine) Fate {
+  std::atomic<std::uint32_t> is_broken;  ///< set after the verdict below is complete
+  std::uint32_t verdict_length;
+  std::atomic<Epoch> expired;  ///< a member's deadline for this epoch has passed
+  std::atomic<std::uint32_t> has_lost_first;  ///< rank 0 of the group cannot be reached
+  std::uint32_t reserved[11];
+};
+static_assert(sizeof(Fate) == kLine);
+
+/// Decides who ends an epoch on this node, by completing or by breaking it: the one whose
+/// compare-and-swap raises the claim to it.
+struct alignas(kLine) Gate {
+  std::atomic<Epoch> claim;
+  std::uint64_t reserved[7];
+};
+
+/// Head of a group's block.
+struct alignas(kLine) BlockHead {
+  std::atomic<GroupId> group;            ///< 0: free; kClaimed while being set up
+  std::atomic<std::uint32_t> holders;    ///< members here that have not freed the group
+  std::uint32_t members;
+  Bell section_bell;
+  std::uint64_t reserved[5];
+};
+static_assert(sizeof(BlockHead) == kLine);
+
+inline constexpr GroupId kClaimed = UINT64_MAX;
+
+struct alignas(kLine) VectorArea {
+  std::array<std::byte, LOCKSTEP_VECTOR_MAX> bytes;
+};
+
+/// One process of the node, written by it when it joins.
+struct alignas(kLine) Member {
+  std::uint32_t rank;
+  std::int32_t domain;        ///< index of its L3 or NUMA domain; -1: spans several
+  std::uint64_t pid;          ///< in its own pid namespace
+  std::uint64_t pid_namespace;
+  std::uint64_t reserved[5];
+};
+static_assert(sizeof(Member) == kLine);
+
+struct alignas(kLine) PageHead {
+  std::uint64_t magic;
+  std::uint32_t version;
+  std::uint32_t members;
+  std::uint64_t session;  ///< number of this incarnation of the job
+  std::uint64_t size;
+  std::uint32_t domains;
+  std::uint32_t cores;          ///< usable by the ranks of this node together
+  std::uint32_t host_ranks;     ///< ranks of the job on this machine, all emulated nodes together
+  std::uint32_t can_publish;    ///< the transport carries frames (see Surroundings)
+  std::uint32_t reserved[4];
+};
+static_assert(sizeof(PageHead) == kLine);
+
+/// One group's part of the page, as seen by one process.
+struct Block {
+  BlockHead* head = nullptr;
+  Gate* gate = nullptr;
+  Fate* fate = nullptr;
+  std::byte* verdict = nullptr;  ///< kVerdictRoom bytes
+  std::span<Cell> cells;
+  std::span<Site> sites;
+  std::span<GatherLine> gathers;    ///< one per domain
+  std::span<ReleaseLine> releases;  ///< one per domain
+  std::span<VectorArea> vectors;    ///< one per member
+  VectorArea* combined = nullptr;
+  std::span<SectionSlot> sections;
+};
+
+/// The mapping of a page. Move-only; unmaps when destroyed.
+class Page {
+ public:
+  Page() = default;
+  Page(Page&& other) noexcept;
+  Page& operator=(Page&& other) noexcept;
+  ~Page();
+
+  static std::size_t size_for(std::uint32_t members, std::uint32_t domains) noexcept;
+  /// Wraps memory of at least size_for(...) zero bytes and writes the head.
+  static Page create(void* memory, std::uint32_t members, std::uint32_t domains,
+                     std::uint64_t session) noexcept;
+  /// Wraps memory that another process created; an invalid page if the head does not fit.
+  static Page adopt(void* memory, std::size_t size) noexcept;
+
+  bool is_valid() const noexcept { return memory_ != nullptr; }
+  PageHead& head() const noexcept { return *reinterpret_cast<PageHead*>(memory_); }
+  std::span<Member> members() const noexcept;
+  Block block(std::uint32_t index) const noexcept;
+
+  /// Takes a free block for `group`; nullopt when all are in use.
+  std::optional<std::uint32_t> claim_block(GroupId group, std::uint32_t members) const noexcept;
+  std::optional<std::uint32_t> find_block(GroupId group) const noexcept;
+  /// One member gives the block up; the last one frees it.
+  void release_block(std::uint32_t index) const noexcept;
+
+ private:
+  static std::size_t block_size(std::uint32_t members, std::uint32_t domains) noexcept;
+  std::byte* memory_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// Text in and out of a site's words.
+void write_site(Site& site, std::string_view text, Nanos since) noexcept;
+std::string read_site(const Site& site);
+
+}  // namespace lockstep::node
