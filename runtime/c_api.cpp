@@ -1,0 +1,281 @@
+// The C API of sessions, groups, rounds, sections and the trigger: checks arguments, passes on.
+#include "runtime/c_api_support.hpp"
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+
+#include "runtime/collect.hpp"
+
+namespace lockstep::c_api {
+namespace {
+
+thread_local std::string last_text;               // NOLINT: the documented per-thread detail
+thread_local std::vector<std::uint32_t> last_missing;  // NOLINT
+std::atomic<Session*> the_session{nullptr};       // only to refuse a second one
+
+constexpr const char* kNoSession = "the session is NULL; call lockstep_session_join first";
+constexpr const char* kNoGroup = "the group is NULL";
+
+}  // namespace
+
+lockstep_status_t keep(const Status& status) {
+  last_text = status.text();
+  last_missing = status.missing();
+  return status.code();
+}
+
+lockstep_status_t invalid(const char* what) { return keep({LOCKSTEP_E_INVALID, what}); }
+
+Call make_call(Operation operation, const lockstep_call_t* call) {
+  Call made{operation};
+  if (call == nullptr) return made;
+  made.name = call->name;
+  made.file = call->file;
+  made.line = call->line;
+  if (call->timeout_ns == LOCKSTEP_FOREVER) {
+    made.timeout = kNever;
+  } else if (call->timeout_ns > 0) {
+    made.timeout = call->timeout_ns;
+  }
+  return made;
+}
+
+void* copy_out(const void* bytes, std::size_t length) {
+  auto* const memory = static_cast<char*>(std::malloc(length + 1));
+  if (memory == nullptr) return nullptr;
+  if (length > 0) std::memcpy(memory, bytes, length);
+  memory[length] = '\0';
+  return memory;
+}
+
+namespace {
+
+/// A round that only needs its status: the hot path of the library.
+lockstep_status_t pass_on(Status&& status) {
+  if (status.ok()) return LOCKSTEP_OK;
+  if (status.is(LOCKSTEP_AGAIN)) return LOCKSTEP_AGAIN;
+  return keep(status);
+}
+
+bool is_bad_timeout(const lockstep_call_t* call) {
+  return call != nullptr && call->timeout_ns < LOCKSTEP_FOREVER;
+}
+constexpr const char* kBadTimeout =
+    "timeout_ns is negative; use LOCKSTEP_DEFAULT, LOCKSTEP_FOREVER or a positive number";
+
+}  // namespace
+}  // namespace lockstep::c_api
+
+using namespace lockstep;
+using namespace lockstep::c_api;
+
+extern "C" {
+
+const char* lockstep_last_error(void) { return last_text.c_str(); }
+
+size_t lockstep_last_missing(uint32_t* ranks, size_t capacity) {
+  for (size_t i = 0; i < capacity && i < last_missing.size(); ++i) ranks[i] = last_missing[i];
+  return last_missing.size();
+}
+
+const char* lockstep_status_name(lockstep_status_t status) {
+  switch (status) {
+    case LOCKSTEP_OK: return "ok";
+    case LOCKSTEP_AGAIN: return "again";
+    case LOCKSTEP_E_INVALID: return "invalid";
+    case LOCKSTEP_E_BUSY: return "busy";
+    case LOCKSTEP_E_STATE: return "state";
+    case LOCKSTEP_E_LIMIT: return "limit";
+    case LOCKSTEP_E_RESOURCE: return "resource";
+    case LOCKSTEP_E_IO: return "io";
+    case LOCKSTEP_E_UNSUPPORTED: return "unsupported";
+    case LOCKSTEP_E_PEER: return "peer";
+    case LOCKSTEP_E_FIRST_FAILED: return "first failed";
+    case LOCKSTEP_E_DEADLINE: return "deadline";
+    case LOCKSTEP_E_MISMATCH: return "mismatch";
+    case LOCKSTEP_E_LOST: return "lost";
+    case LOCKSTEP_E_CONFIG: return "config";
+    case LOCKSTEP_E_IDENTITY: return "identity";
+    case LOCKSTEP_E_BOOTSTRAP: return "bootstrap";
+    case LOCKSTEP_E_TRANSPORT: return "transport";
+  }
+  return "unknown";
+}
+
+#define LOCKSTEP_TEXT_OF(x) #x
+#define LOCKSTEP_TEXT(x) LOCKSTEP_TEXT_OF(x)
+const char* lockstep_version(void) {
+  return LOCKSTEP_TEXT(LOCKSTEP_VERSION_MAJOR) "." LOCKSTEP_TEXT(LOCKSTEP_VERSION_MINOR) "." LOCKSTEP_TEXT(
+      LOCKSTEP_VERSION_PATCH);
+}
+
+lockstep_status_t lockstep_session_join(lockstep_session_t* session_p) {
+  if (session_p == nullptr) return invalid("session_p is NULL");
+  return guard([&] {
+    if (the_session.load() != nullptr) {
+      return keep({LOCKSTEP_E_STATE, "this process has a session already; leave it first"});
+    }
+    Result<std::unique_ptr<Session>> session = Session::join();
+    if (!session.ok()) return keep(session.status());
+    the_session.store(session->get());
+    *session_p = handle_of(session->release());
+    return LOCKSTEP_OK;
+  });
+}
+
+lockstep_status_t lockstep_session_leave(lockstep_session_t session) {
+  if (session == nullptr) return LOCKSTEP_OK;
+  return guard([&] {
+    delete of(session);
+    the_session.store(nullptr);
+    return LOCKSTEP_OK;
+  });
+}
+
+uint32_t lockstep_session_rank(lockstep_session_t session) { return of(session)->identity().rank; }
+uint32_t lockstep_session_size(lockstep_session_t session) { return of(session)->identity().size; }
+uint32_t lockstep_session_local_rank(lockstep_session_t session) { return of(session)->local_rank(); }
+uint32_t lockstep_session_local_size(lockstep_session_t session) { return of(session)->local_size(); }
+uint32_t lockstep_session_node(lockstep_session_t session) { return of(session)->identity().node(); }
+uint32_t lockstep_session_node_count(lockstep_session_t session) {
+  return static_cast<uint32_t>(of(session)->identity().hosts.size());
+}
+
+const char* lockstep_session_host(lockstep_session_t session, uint32_t rank) {
+  const bootstrap::Identity& identity = of(session)->identity();
+  return rank < identity.size ? identity.hosts[identity.node_of[rank]].c_str() : nullptr;
+}
+
+int lockstep_is_main_process(lockstep_session_t session) { return of(session)->identity().rank == 0; }
+int lockstep_is_local_main_process(lockstep_session_t session) {
+  return of(session)->local_rank() == 0;
+}
+int lockstep_is_last_process(lockstep_session_t session) {
+  const bootstrap::Identity& identity = of(session)->identity();
+  return identity.rank + 1 == identity.size;
+}
+
+lockstep_status_t lockstep_session_counter(lockstep_session_t session, const char* name,
+                                           uint64_t* value_p) {
+  if (session == nullptr) return invalid(kNoSession);
+  if (name == nullptr || value_p == nullptr) return invalid("name or value_p is NULL");
+  const auto value = of(session)->counters().find(name);
+  if (!value) return keep({LOCKSTEP_E_INVALID, std::string("there is no counter ") + name});
+  *value_p = *value;
+  return LOCKSTEP_OK;
+}
+
+lockstep_group_t lockstep_session_job(lockstep_session_t session) {
+  return session == nullptr ? nullptr : handle_of(&of(session)->job());
+}
+lockstep_group_t lockstep_session_local(lockstep_session_t session) {
+  return session == nullptr ? nullptr : handle_of(&of(session)->local());
+}
+
+lockstep_status_t lockstep_group_split(lockstep_group_t parent, uint32_t colour,
+                                       const lockstep_call_t* call, lockstep_group_t* group_p) {
+  if (parent == nullptr) return invalid(kNoGroup);
+  if (group_p == nullptr) return invalid("group_p is NULL");
+  if (is_bad_timeout(call)) return invalid(kBadTimeout);
+  return guard([&] {
+    Session& session = *the_session.load();
+    Result<Group*> group = session.split(*of(parent), colour, make_call(Operation::split, call));
+    if (!group.ok()) return keep(group.status());
+    *group_p = handle_of(*group);
+    return LOCKSTEP_OK;
+  });
+}
+
+void lockstep_group_free(lockstep_group_t group) {
+  Session* const session = the_session.load();
+  if (group != nullptr && session != nullptr) session->free(of(group));
+}
+
+uint32_t lockstep_group_rank(lockstep_group_t group) { return of(group)->rank(); }
+uint32_t lockstep_group_size(lockstep_group_t group) { return of(group)->size(); }
+uint32_t lockstep_group_member(lockstep_group_t group, uint32_t group_rank) {
+  return group_rank < of(group)->size() ? of(group)->ranks()[group_rank] : UINT32_MAX;
+}
+
+lockstep_status_t lockstep_wait_for_everyone(lockstep_group_t group, const lockstep_call_t* call) {
+  if (group == nullptr) return invalid(kNoGroup);
+  if (is_bad_timeout(call)) return invalid(kBadTimeout);
+  return guard([&] {
+    return pass_on(of(group)->round(make_call(Operation::wait_for_everyone, call)));
+  });
+}
+
+lockstep_status_t lockstep_arrive(lockstep_group_t group, const lockstep_call_t* call) {
+  if (group == nullptr) return invalid(kNoGroup);
+  if (is_bad_timeout(call)) return invalid(kBadTimeout);
+  return guard([&] {
+    return pass_on(of(group)->arrive(make_call(Operation::wait_for_everyone, call), {}, now()));
+  });
+}
+
+lockstep_status_t lockstep_test(lockstep_group_t group) {
+  if (group == nullptr) return invalid(kNoGroup);
+  return guard([&] { return pass_on(of(group)->test()); });
+}
+
+lockstep_status_t lockstep_wait(lockstep_group_t group) {
+  if (group == nullptr) return invalid(kNoGroup);
+  return guard([&] { return pass_on(of(group)->wait()); });
+}
+
+lockstep_status_t lockstep_first_begin(lockstep_group_t group, const lockstep_call_t* call) {
+  if (group == nullptr) return invalid(kNoGroup);
+  if (is_bad_timeout(call)) return invalid(kBadTimeout);
+  return guard([&] { return pass_on(of(group)->first_begin(make_call(Operation::first, call))); });
+}
+
+lockstep_status_t lockstep_first_end(lockstep_group_t group, const char* failure) {
+  if (group == nullptr) return invalid(kNoGroup);
+  return guard([&] { return pass_on(of(group)->first_end(failure)); });
+}
+
+lockstep_status_t lockstep_set_trigger(lockstep_session_t session) {
+  if (session == nullptr) return invalid(kNoSession);
+  of(session)->set_trigger();
+  return LOCKSTEP_OK;
+}
+
+lockstep_status_t lockstep_check_trigger(lockstep_session_t session, const lockstep_call_t* call,
+                                         int* fired_p) {
+  if (session == nullptr) return invalid(kNoSession);
+  if (fired_p == nullptr) return invalid("fired_p is NULL");
+  if (is_bad_timeout(call)) return invalid(kBadTimeout);
+  return guard([&] {
+    const Result<bool> fired = of(session)->check_trigger(make_call(Operation::check_trigger, call));
+    if (!fired.ok()) return keep(fired.status());
+    *fired_p = fired.value() ? 1 : 0;
+    return LOCKSTEP_OK;
+  });
+}
+
+lockstep_status_t lockstep_broadcast(lockstep_group_t group, uint32_t root, const void* bytes,
+                                     size_t length, const lockstep_call_t* call, void** bytes_p,
+                                     size_t* length_p) {
+  if (group == nullptr) return invalid(kNoGroup);
+  if (bytes_p == nullptr || length_p == nullptr) return invalid("bytes_p or length_p is NULL");
+  if (root >= of(group)->size()) return invalid("root is not a member of the group");
+  const bool is_root = of(group)->rank() == root;
+  if (is_root && bytes == nullptr && length > 0) return invalid("bytes is NULL on the root");
+  if (is_bad_timeout(call)) return invalid(kBadTimeout);
+  return guard([&] {
+    const std::span mine(static_cast<const std::byte*>(bytes), is_root ? length : 0);
+    Result<std::vector<std::byte>> all =
+        broadcast(*of(group), make_call(Operation::broadcast, call), root, mine);
+    if (!all.ok()) return keep(all.status());
+    void* const copy = copy_out(all->data(), all->size());
+    if (copy == nullptr) return keep({LOCKSTEP_E_RESOURCE, "out of memory"});
+    *bytes_p = copy;
+    *length_p = all->size();
+    return LOCKSTEP_OK;
+  });
+}
+
+void lockstep_free(void* memory) { std::free(memory); }
+
+}  // extern "C"

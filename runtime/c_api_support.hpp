@@ -1,0 +1,41 @@
+// What the files of the C API share: handles, the thread's last error, the exception border.
+#pragma once
+
+#include <exception>
+#include <new>
+
+#include "lockstep/lockstep.h"
+#include "runtime/session.hpp"
+
+namespace lockstep::c_api {
+
+inline Session* of(lockstep_session_t handle) { return reinterpret_cast<Session*>(handle); }
+inline Group* of(lockstep_group_t handle) { return reinterpret_cast<Group*>(handle); }
+inline lockstep_session_t handle_of(Session* session) {
+  return reinterpret_cast<lockstep_session_t>(session);
+}
+inline lockstep_group_t handle_of(Group* group) { return reinterpret_cast<lockstep_group_t>(group); }
+
+/// Keeps the failure for lockstep_last_error() and returns its code.
+lockstep_status_t keep(const Status& status);
+lockstep_status_t invalid(const char* what);
+
+/// The user's call as the runtime's.
+Call make_call(Operation operation, const lockstep_call_t* call);
+
+/// A copy that lockstep_free() gives back, with a NUL behind it; NULL when memory is short.
+void* copy_out(const void* bytes, std::size_t length);
+
+/// No exception crosses the C API.
+template <class Body>
+lockstep_status_t guard(Body&& body) noexcept {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return keep({LOCKSTEP_E_RESOURCE, "out of memory"});
+  } catch (const std::exception& error) {
+    return keep({LOCKSTEP_E_RESOURCE, error.what()});
+  }
+}
+
+}  // namespace lockstep::c_api

@@ -1,0 +1,229 @@
+// Rounds of a group: arrive, wait on the ladder, and finish, on one node or many.
+#include "runtime/group.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "runtime/base/hash.hpp"
+#include "runtime/group_watch.hpp"
+
+namespace lockstep {
+
+const char* operation_name(Operation operation) {
+  switch (operation) {
+    case Operation::wait_for_everyone: return "wait_for_everyone";
+    case Operation::check_trigger: return "check_trigger";
+    case Operation::first: return "process_first";
+    case Operation::broadcast: return "broadcast";
+    case Operation::gather: return "gather";
+    case Operation::split: return "split";
+    case Operation::print_in_order: return "print_in_order";
+    case Operation::catch_up: return "process_first (catching up)";
+  }
+  return "?";
+}
+
+std::uint32_t Call::signature() const noexcept {
+  const std::uint64_t mixed =
+      mix(static_cast<std::uint64_t>(operation) + (name != nullptr ? hash_text(name) : 0));
+  return static_cast<std::uint32_t>(mixed) | 1;  // 0 stands for "members disagree"
+}
+
+std::uint64_t Call::key() const noexcept {
+  const auto place = reinterpret_cast<std::uintptr_t>(file);
+  return mix(place ^ (std::uint64_t{line} << 40) ^ signature()) | 1;
+}
+
+std::string Call::text() const {
+  const char* const slash = file != nullptr ? std::strrchr(file, '/') : nullptr;
+  const char* const base = slash != nullptr ? slash + 1 : file;
+  std::string text = base != nullptr ? fmt::format("{}:{} ", base, line) : std::string();
+  text += operation_name(operation);
+  if (name != nullptr) text += fmt::format(" '{}'", name);
+  return text;
+}
+
+Group::Group(Surroundings& around, GroupId id, std::vector<Rank> ranks, std::uint32_t block)
+    : around_(around), id_(id), ranks_(std::move(ranks)), block_(block) {
+  const bootstrap::Identity& identity = around.identity;
+  const std::vector<Rank> node_ranks = identity.members(identity.node());
+  const std::span<node::Member> members = around.page.members();
+  std::vector<std::uint32_t> domain_of;
+  std::vector<int> seen;
+  std::uint32_t self_here = 0;
+  for (const Rank rank : ranks_) {
+    if (identity.node_of[rank] != identity.node()) {
+      is_wide_ = true;
+      continue;
+    }
+    if (rank == identity.rank) self_here = static_cast<std::uint32_t>(local_ranks_.size());
+    local_ranks_.push_back(rank);
+    const auto slot = std::lower_bound(node_ranks.begin(), node_ranks.end(), rank);
+    const int domain = members[static_cast<std::size_t>(slot - node_ranks.begin())].domain;
+    auto found = std::find(seen.begin(), seen.end(), domain);
+    if (found == seen.end()) found = seen.insert(seen.end(), domain);
+    domain_of.push_back(static_cast<std::uint32_t>(found - seen.begin()));
+  }
+  const auto self = std::lower_bound(ranks_.begin(), ranks_.end(), identity.rank);
+  self_ = static_cast<Rank>(self - ranks_.begin());
+  local_ = std::make_unique<node::LocalGroup>(around.page.block(block), self_here,
+                                              std::move(domain_of));
+}
+
+Result<std::unique_ptr<Group>> Group::make(Surroundings& around, GroupId id,
+                                           std::vector<Rank> ranks, std::uint32_t block) {
+  std::unique_ptr<Group> group(new Group(around, id, std::move(ranks), block));
+  if (group->is_wide_ && group->local_->is_leader()) {
+    Result<std::unique_ptr<progress::Leader>> leader = group->make_leader(group->local_ranks_);
+    if (!leader.ok()) return leader.status();
+    group->leader_ = std::move(*leader);
+  }
+  around.counters.add(Counter::groups);
+  return group;
+}
+
+namespace {
+
+/// Few messages where the nodes share a machine and processor time is the cost; few rounds on a
+/// network, where latency is.
+schedule::Plan choose_plan(const Config& config, bool shares_machine, NodeIndex self,
+                           std::uint32_t nodes) {
+  constexpr std::uint32_t kRadix = 8;
+  const PlanChoice& choice = config.plan;
+  const schedule::Shape shape{nodes, choice.radix != 0 ? choice.radix : kRadix};
+  const bool is_tree = choice.kind == PlanKind::tree ||
+                       (choice.kind == PlanKind::automatic && shares_machine);
+  return is_tree ? schedule::tree(self, shape) : schedule::dissemination(self, shape);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<progress::Leader>> Group::make_leader(std::vector<Rank> local_ranks) {
+  const bootstrap::Identity& identity = around_.identity;
+  engine::Exchange::Setup setup;
+  setup.group = id_;
+  setup.session = around_.page.head().session;
+  setup.grace = around_.config.grace;
+  // Nodes in the order of their lowest member: ranks ascend, so first come is right.
+  std::vector<NodeIndex> nodes;
+  for (const Rank rank : ranks_) {
+    const NodeIndex node = identity.node_of[rank];
+    auto found = std::find(nodes.begin(), nodes.end(), node);
+    if (found == nodes.end()) {
+      found = nodes.insert(nodes.end(), node);
+      setup.members.emplace_back();
+      setup.leaders.push_back(rank);
+      setup.hosts.push_back(identity.hosts[node]);
+    }
+    setup.members[static_cast<std::size_t>(found - nodes.begin())].append(rank);
+    if (rank == identity.rank) setup.self = static_cast<NodeIndex>(found - nodes.begin());
+  }
+  const node::PageHead& head = around_.page.head();
+  setup.plan = choose_plan(around_.config, head.host_ranks > head.members, setup.self,
+                           static_cast<std::uint32_t>(nodes.size()));
+  return progress::Leader::open(*around_.port, *local_, std::move(local_ranks), std::move(setup));
+}
+
+Group::~Group() {
+  local_->leave();
+  leader_.reset();
+  around_.page.release_block(block_);
+}
+
+Status Group::arrive(const Call& call, const node::Words& mine, Nanos start) {
+  if (is_open_) {
+    return {LOCKSTEP_E_BUSY, fmt::format("{}: this process has arrived at {} and not waited for it",
+                                         call.text(), call_.text())};
+  }
+  if (local_->is_broken()) return broken(call);
+  call_ = call;
+  start_ = start;
+  is_open_ = true;
+  ++epoch_;
+  sections_since_round_ = 0;
+  if (const std::uint64_t key = call.key(); !local_->is_announced(key)) {
+    local_->announce(key, call.text());
+  }
+  local_->arrive(epoch_, {mine, call.signature(), call.line});
+  if (leader_ != nullptr) {
+    std::lock_guard lock(around_.port->mutex());
+    leader_->begin(epoch_);
+    leader_->advance(now());
+  }
+  around_.counters.add(Counter::rounds);
+  return {};
+}
+
+void Group::finish_here() {
+  if (!local_->claim(epoch_)) return;
+  node::Words combined;
+  const auto odd_one = local_->combine(combined);
+  if (!odd_one) {
+    local_->release(epoch_, combined);
+    return;
+  }
+  engine::Verdict verdict;
+  verdict.cause = LOCKSTEP_E_MISMATCH;
+  verdict.epoch = epoch_;
+  verdict.text = fmt::format("rank {} at {}, but rank {} at {}", local_ranks_[0], local_->site_of(0),
+                             local_ranks_[*odd_one], local_->site_of(*odd_one));
+  local_->break_with(engine::encode_verdict(verdict));
+}
+
+/// This member's share of moving the open round on; called in every turn of a wait.
+void Group::step() noexcept {
+  if (leader_ != nullptr) {
+    std::lock_guard lock(around_.port->mutex());
+    around_.port->poll();
+    leader_->advance(now());
+  } else if (local_->is_leader() && !is_wide_) {
+    if (local_->is_gathered(epoch_) && !local_->is_released(epoch_)) finish_here();
+  } else {
+    local_->gather(epoch_);
+  }
+}
+
+Status Group::test() {
+  if (!is_open_) {
+    return {LOCKSTEP_E_STATE, "test or wait without arrive on this group"};
+  }
+  step();
+  if (local_->is_released(epoch_)) {
+    is_open_ = false;
+    return {};
+  }
+  Watch watch{.call = call_, .is_round = true, .start = start_};
+  Status status = look(watch);
+  if (!status.ok()) {
+    is_open_ = false;
+    return status;
+  }
+  return Status::again();
+}
+
+Status Group::wait() {
+  if (!is_open_) return {LOCKSTEP_E_STATE, "test or wait without arrive on this group"};
+  return finish(nullptr);
+}
+
+Status Group::round(const Call& call, const node::Words& mine, node::Words* result) {
+  if (Status status = arrive(call, mine, 0); !status.ok()) return status;
+  return finish(result);
+}
+
+Status Group::finish(node::Words* result) {
+  Watch watch{.call = call_, .is_round = true, .start = start_};
+  Status status = this->watch(local_->bell(), watch, [this]() noexcept {
+    step();
+    return local_->is_released(epoch_);
+  });
+  is_open_ = false;
+  if (!status.ok()) return status;
+  if (result != nullptr) *result = local_->result();
+  return {};
+}
+
+}  // namespace lockstep

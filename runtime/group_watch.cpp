@@ -1,0 +1,193 @@
+// What a waiting member looks for: verdicts, deadlines, members that are gone, time for a report.
+#include "runtime/group_watch.hpp"
+
+#include <signal.h>
+
+#include <cerrno>
+
+#include <fmt/format.h>
+
+#include "runtime/observe/log.hpp"
+
+namespace lockstep {
+namespace {
+constexpr Nanos kLifeSigns = 500 * kMillisecond;  // how often processes of this node are looked at
+}
+
+Status Group::look(Watch& watch) {
+  const Nanos time = now();
+  if (watch.start == 0) watch.start = time;
+  if (watch.deadline == 0) {
+    // Rounds end by themselves; a section's first may work for hours.
+    const Nanos standard = watch.is_round ? around_.config.timeout : kNever;
+    watch.deadline = after(watch.start, watch.call.timeout.value_or(standard));
+    watch.next_report = after(watch.start, around_.config.report);
+    watch.next_life_sign = after(watch.start, kLifeSigns);
+  }
+  if (local_->is_broken()) return broken(watch.call);
+  const Status status = watch.is_round ? look_at_round(watch, time) : look_at_section(watch, time);
+  if (!status.ok()) return status;
+  if (time >= watch.next_report) {
+    report(watch, time);
+    watch.next_report = after(time, around_.config.report);
+  }
+  return {};
+}
+
+Status Group::look_at_round(Watch& watch, Nanos time) {
+  // A round whose leader has arrived but is away between arrive and wait can be finished by anybody.
+  if (!is_wide_ && local_->has_everybody(epoch_)) finish_here();
+  if (time >= watch.next_life_sign) {
+    watch.next_life_sign = after(time, kLifeSigns);
+    RankSet gone;
+    bool leader_is_gone = false;
+    for (std::uint32_t member = 0; member < local_->size(); ++member) {
+      if (local_->entered(member) >= epoch_ && !(is_wide_ && member == 0)) continue;
+      if (!is_gone(member)) continue;
+      gone.append(local_ranks_[member]);
+      leader_is_gone = leader_is_gone || member == 0;
+    }
+    // In a wide group the leader speaks for the node, unless it is the one that is gone.
+    if (!gone.empty() && (!is_wide_ || leader_ != nullptr || leader_is_gone)) {
+      engine::Verdict verdict;
+      verdict.cause = LOCKSTEP_E_LOST;
+      verdict.epoch = epoch_;
+      verdict.missing = std::move(gone);
+      fail_here(std::move(verdict));
+    }
+  }
+  if (time >= watch.deadline) give_up_round(watch, time);
+  return local_->is_broken() ? broken(watch.call) : Status{};
+}
+
+void Group::give_up_round(Watch& watch, Nanos time) {
+  if (is_wide_ && leader_ == nullptr) {
+    // The leader asks the other nodes; only if it stays silent this node decides alone.
+    if (local_->expired() != epoch_) {
+      local_->expire(epoch_);
+      watch.deadline = after(time, 5 * around_.config.grace);
+      return;
+    }
+  } else if (leader_ != nullptr) {
+    std::lock_guard lock(around_.port->mutex());
+    leader_->expire(epoch_, time);
+    watch.deadline = after(time, 2 * around_.config.grace);
+    return;
+  }
+  engine::Verdict verdict;
+  verdict.cause = LOCKSTEP_E_DEADLINE;
+  verdict.epoch = epoch_;
+  for (std::uint32_t member = 0; member < local_->size(); ++member) {
+    if (local_->entered(member) < epoch_) verdict.missing.append(local_ranks_[member]);
+  }
+  if (is_wide_) {
+    verdict.text = fmt::format("rank {}, which speaks for this node, does not answer", local_ranks_[0]);
+    if (verdict.missing.empty()) verdict.missing.append(local_ranks_[0]);
+  }
+  fail_here(std::move(verdict));
+}
+
+void Group::fail_here(engine::Verdict verdict) {
+  if (leader_ != nullptr) {
+    std::lock_guard lock(around_.port->mutex());
+    leader_->fail(std::move(verdict));
+  } else if (local_->claim(epoch_)) {
+    local_->break_with(engine::encode_verdict(verdict));
+  }
+}
+
+Status Group::look_at_section(Watch& watch, Nanos time) {
+  const Rank first = ranks_.front();
+  const std::string& host = around_.identity.hosts[around_.identity.node_of[first]];
+  const bool first_is_here = local_ranks_.front() == first;
+  bool is_lost = local_->has_lost_first();
+  if (time >= watch.next_life_sign) {
+    watch.next_life_sign = after(time, kLifeSigns);
+    is_lost = is_lost || (first_is_here && is_gone(0));
+  }
+  if (is_lost) {
+    return {LOCKSTEP_E_LOST,
+            fmt::format("{}: rank {} on {}, which went first, is gone without having said how its "
+                        "section ended",
+                        watch.call.text(), first, host),
+            {first}};
+  }
+  if (time < watch.deadline) return {};
+  return {LOCKSTEP_E_DEADLINE,
+          fmt::format("{}: rank {} on {}, which went first, was not done after {:.3g} s",
+                      watch.call.text(), first, host,
+                      static_cast<double>(time - watch.start) / kSecond),
+          {first}};
+}
+
+/// Has left the session, or its process has ended; false also means "cannot be told from here".
+bool Group::is_gone(std::uint32_t local_member) const {
+  if (local_->has_left(local_member)) return true;
+  const Rank rank = local_ranks_[local_member];
+  const node::Member* mine = nullptr;
+  const node::Member* other = nullptr;
+  for (const node::Member& member : around_.page.members()) {
+    if (member.rank == around_.identity.rank) mine = &member;
+    if (member.rank == rank) other = &member;
+  }
+  if (mine == nullptr || other == nullptr || mine->pid_namespace != other->pid_namespace) return false;
+  return kill(static_cast<pid_t>(other->pid), 0) != 0 && errno == ESRCH;
+}
+
+std::string Group::whereabouts(const RankSet& ranks) const {
+  std::vector<RankSet> by_node(around_.identity.hosts.size());
+  for (const Rank rank : ranks.list()) {
+    if (rank < around_.identity.size) by_node[around_.identity.node_of[rank]].append(rank);
+  }
+  std::string text;
+  for (NodeIndex node = 0; node < by_node.size(); ++node) {
+    if (by_node[node].empty()) continue;
+    if (!text.empty()) text += ", ";
+    text += fmt::format("{} {} on {}", by_node[node].size() == 1 ? "rank" : "ranks",
+                        by_node[node].text(), around_.identity.hosts[node]);
+  }
+  return text;
+}
+
+void Group::report(const Watch& watch, Nanos time) const {
+  const double seconds = static_cast<double>(time - watch.start) / kSecond;
+  if (!watch.is_round) {
+    const Rank first = ranks_.front();
+    log::warn("has waited {:.0f} s at {} for rank {} on {} to finish its section", seconds,
+              watch.call.text(), first, around_.identity.hosts[around_.identity.node_of[first]]);
+    return;
+  }
+  RankSet missing;
+  for (std::uint32_t member = 0; member < local_->size(); ++member) {
+    if (local_->entered(member) >= epoch_) continue;
+    missing.append(local_ranks_[member]);
+  }
+  // One voice per node: the lowest member that is waiting.
+  for (std::uint32_t member = 0; member < local_->self(); ++member) {
+    if (local_->entered(member) >= epoch_) return;
+  }
+  if (missing.empty()) {
+    log::warn("has waited {:.0f} s at {} for ranks on other nodes", seconds, watch.call.text());
+  } else {
+    log::warn("has waited {:.0f} s at {} for {}", seconds, watch.call.text(), whereabouts(missing));
+  }
+}
+
+Status Group::broken(const Call& call) const {
+  const auto verdict = engine::decode_verdict(local_->verdict());
+  if (!verdict) return {LOCKSTEP_E_LOST, fmt::format("{}: the group is broken", call.text())};
+  std::string text = call.text() + ": ";
+  const std::uint64_t count = verdict->missing.size();
+  if (verdict->cause == LOCKSTEP_E_MISMATCH) {
+    text += fmt::format("members are in different calls: {}", verdict->text);
+  } else {
+    text += fmt::format("{} of {} ranks {}: {}", count, size(),
+                        verdict->cause == LOCKSTEP_E_LOST ? "are gone" : "were missing at the deadline",
+                        whereabouts(verdict->missing));
+    if (verdict->is_truncated) text += " and more";
+    if (!verdict->text.empty()) text += fmt::format(" ({})", verdict->text);
+  }
+  return {verdict->cause, std::move(text), verdict->missing.list()};
+}
+
+}  // namespace lockstep

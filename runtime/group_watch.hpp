@@ -1,0 +1,50 @@
+// The body of every wait of a group: climb the ladder, and look for trouble between the rungs.
+#pragma once
+
+#include "runtime/group.hpp"
+
+namespace lockstep {
+
+struct Group::Watch {
+  const Call& call;
+  bool is_round;  ///< else: the wait for a section's outcome
+  Nanos start = 0;
+  Nanos deadline = 0;      ///< 0: not computed yet
+  Nanos next_report = 0;
+  Nanos next_life_sign = 0;
+};
+
+template <class Ready>
+Status Group::watch(node::Bell& bell, Watch& watch, Ready&& ready) {
+  constexpr Nanos kSleep = 100 * kMillisecond;  // how long a missed wake-up could cost at worst
+  node::Ladder ladder(around_.policy);
+  const bool polls_port = leader_ != nullptr;
+  if (polls_port) around_.port->enter();
+  Status status;
+  for (;;) {
+    node::Waited waited;
+    if (ladder.is_sleeping()) {
+      around_.counters.add(Counter::sleeps);
+      if (polls_port) {
+        // From here on the port's thread watches the network and rings the bell.
+        around_.port->leave();
+        around_.port->hand_over();
+      }
+      waited = ladder.climb(bell, ready, kSleep);
+      if (polls_port) around_.port->enter();
+    } else {
+      waited = ladder.climb(bell, ready, kSleep);
+    }
+    if (waited == node::Waited::ready) break;
+    status = look(watch);
+    // What is ready counts, even if a deadline has passed meanwhile.
+    if (!status.ok()) {
+      if (ready()) status = {};
+      break;
+    }
+  }
+  if (polls_port) around_.port->leave();
+  return status;
+}
+
+}  // namespace lockstep

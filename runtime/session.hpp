@@ -1,0 +1,72 @@
+// A process's membership in the job: puts the parts together and takes them apart again.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/base/result.hpp"
+#include "runtime/bootstrap/bootstrap.hpp"
+#include "runtime/bootstrap/domains.hpp"
+#include "runtime/config/config.hpp"
+#include "runtime/group.hpp"
+#include "runtime/node/page.hpp"
+#include "runtime/observe/counters.hpp"
+#include "runtime/progress/port.hpp"
+
+namespace lockstep {
+
+class Session {
+ public:
+  static Result<std::unique_ptr<Session>> join();
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  const Config& config() const noexcept { return config_; }
+  const bootstrap::Identity& identity() const noexcept { return bootstrap_->identity(); }
+  const Counters& counters() const noexcept { return counters_; }
+  const node::Page& page() const noexcept { return page_; }
+  Rank local_rank() const noexcept { return local_->rank(); }
+  std::uint32_t local_size() const noexcept { return local_->size(); }
+  const std::string& domain_kind() const noexcept { return domain_kind_; }
+  const std::string& transport() const noexcept { return transport_; }
+  bool is_attached() const noexcept { return bootstrap_->is_attached(); }
+
+  Group& job() noexcept { return *job_; }
+  Group& local() noexcept { return *local_; }
+
+  /// See lockstep_group_split(); nullptr where `colour` is LOCKSTEP_NO_GROUP.
+  Result<Group*> split(Group& parent, std::uint32_t colour, const Call& call);
+  void free(Group* group);
+
+  void set_trigger() noexcept { trigger_.store(true, std::memory_order_release); }
+  Result<bool> check_trigger(const Call& call);
+
+ private:
+  class Joiner;    // session_join.cpp
+  class Splitter;  // session_split.cpp
+
+  Session() = default;
+  /// Opens this process's own way to other nodes, if it has none yet.
+  Status open_port();
+
+  Config config_{};
+  std::unique_ptr<bootstrap::Bootstrap> bootstrap_;
+  Counters counters_;
+  node::Page page_;
+  std::string transport_;  ///< name of the plugin that all nodes use; empty on a single node
+  std::string domain_kind_ = "node";
+  std::unique_ptr<progress::Port> port_;
+  std::optional<Surroundings> around_;
+  std::unique_ptr<Group> job_;
+  std::unique_ptr<Group> local_;
+  std::mutex groups_mutex_;
+  std::vector<std::unique_ptr<Group>> groups_;
+  std::atomic<bool> trigger_{false};
+};
+
+}  // namespace lockstep

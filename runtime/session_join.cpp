@@ -1,0 +1,303 @@
+// Joining: identity, one fence, the node's page, the way to other nodes, the job's groups.
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <fstream>
+#include <random>
+
+#include <fmt/format.h>
+
+#include "runtime/base/hash.hpp"
+#include "runtime/node/share.hpp"
+#include "runtime/observe/log.hpp"
+#include "runtime/plugin/registry.hpp"
+#include "runtime/session.hpp"
+
+namespace lockstep {
+namespace {
+
+constexpr GroupId kJobGroup = 1;
+constexpr GroupId kNodeGroup = 2;
+constexpr std::uint32_t kBlobVersion = 1;
+
+/// What a node's leader tells the job at start-up: fixed part, then the transport's address.
+struct Blob {
+  std::uint32_t version;
+  std::uint32_t local_size;
+  std::uint64_t session;  ///< the one of rank 0's node counts
+  std::uint64_t host;     ///< equal on nodes that share a kernel
+  node::DoorName door;
+  std::array<char, 32> transport;
+};
+
+std::uint64_t random_number() {
+  std::random_device device;
+  return (std::uint64_t{device()} << 32 | device()) | 1;
+}
+
+/// The kernel's identity: emulated nodes share it, and with it the cores.
+std::uint64_t host_number() {
+  std::string text;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> text;
+  return hash_text(text);
+}
+
+}  // namespace
+
+class Session::Joiner {
+ public:
+  explicit Joiner(Session& session) : session_(session) {}
+
+  Status run() {
+    const auto steps = {&Joiner::configure, &Joiner::identify, &Joiner::meet,    &Joiner::share_page,
+                        &Joiner::connect,   &Joiner::make_groups};
+    for (const auto step : steps) {
+      if (Status status = (this->*step)(); !status.ok()) return status;
+    }
+    session_.bootstrap_->finish();
+    return {};
+  }
+
+ private:
+  const bootstrap::Identity& who() const { return session_.identity(); }
+  bool is_leader() const { return members_.front() == who().rank; }
+  std::size_t nodes() const { return who().hosts.size(); }
+
+  Status configure() {
+    environment_ = Environment::of_process();
+    std::vector<std::string> warnings;
+    Result<Config> config = Config::load(environment_, warnings);
+    if (!config.ok()) return config.status();
+    session_.config_ = std::move(*config);
+    log::set_level(session_.config_.log);
+    // Every rank has the same environment: one of them complaining is enough.
+    const auto rank = environment_.number("PMIX_RANK");
+    if (rank.value_or(0) == 0) {
+      for (const std::string& warning : warnings) log::warn("{}", warning);
+    }
+    deadline_ = after(now(), session_.config_.join_timeout);
+    return {};
+  }
+
+  Status identify() {
+    auto bootstrap = bootstrap::open_bootstrap(session_.config_, environment_);
+    if (!bootstrap.ok()) return bootstrap.status();
+    session_.bootstrap_ = std::move(*bootstrap);
+    members_ = who().members(who().node());
+    log::set_speaker(fmt::format("rank {} on {}", who().rank, who().hosts[who().node()]));
+    return {};
+  }
+
+  /// The node's leaders publish; everybody meets; then the blobs are looked up.
+  Status meet() {
+    if (is_leader()) {
+      if (Status status = publish(); !status.ok()) return status;
+    }
+    if (who().size > 1) {
+      if (Status status = session_.bootstrap_->fence(); !status.ok()) return status;
+      session_.counters_.add(Counter::fences);
+    }
+    blobs_.resize(nodes());
+    addresses_.resize(nodes());
+    for (NodeIndex node = 0; node < nodes(); ++node) {
+      // Members need rank 0's and their own leader's word only; leaders talk to all leaders.
+      if (!is_leader() && node != 0 && node != who().node()) continue;
+      if (Status status = look_up(node); !status.ok()) return status;
+    }
+    session_.transport_ = blobs_[who().node()].transport.data();
+    return is_leader() ? check_transports() : Status{};
+  }
+
+  Status publish() {
+    Blob blob{};
+    blob.version = kBlobVersion;
+    blob.local_size = static_cast<std::uint32_t>(members_.size());
+    blob.session = random_number();
+    blob.host = host_number();
+    if (members_.size() > 1) {
+      Result<node::Door> door = node::Door::open();
+      if (!door.ok()) return door.status();
+      door_ = std::move(*door);
+      blob.door = door_.name();
+    }
+    std::vector<std::byte> address;
+    if (nodes() > 1) {
+      if (Status status = choose_transport(); !status.ok()) return status;
+      std::strncpy(blob.transport.data(), session_.transport_.c_str(), blob.transport.size() - 1);
+      if (session_.port_->has_frames()) {
+        Result<std::vector<std::byte>> own = session_.port_->address();
+        if (!own.ok()) return own.status();
+        address = std::move(*own);
+      }
+    }
+    std::vector<std::byte> bytes(sizeof blob + address.size());
+    std::memcpy(bytes.data(), &blob, sizeof blob);
+    if (!address.empty()) std::memcpy(bytes.data() + sizeof blob, address.data(), address.size());
+    return session_.bootstrap_->publish(bytes);
+  }
+
+  Status choose_transport() {
+    std::vector<std::string> names = plugin::preferred();
+    if (session_.config_.transport != "auto") names = {session_.config_.transport};
+    std::string why;
+    for (const std::string& name : names) {
+      session_.transport_ = name;
+      const Status status = session_.open_port();
+      if (status.ok()) return {};
+      log::info("transport {} cannot be used: {}", name, status.text());
+      why += (why.empty() ? "" : "; ") + status.text();
+    }
+    return {LOCKSTEP_E_TRANSPORT, fmt::format("nothing can carry rounds between the {} nodes: {}",
+                                              nodes(), why)};
+  }
+
+  Status look_up(NodeIndex node) {
+    const Rank leader = who().members(node).front();
+    Result<std::vector<std::byte>> bytes = session_.bootstrap_->lookup(leader);
+    if (!bytes.ok()) return bytes.status();
+    Blob& blob = blobs_[node];
+    if (bytes->size() < sizeof blob) {
+      return {LOCKSTEP_E_BOOTSTRAP, fmt::format("rank {} published too little", leader)};
+    }
+    std::memcpy(&blob, bytes->data(), sizeof blob);
+    blob.transport.back() = '\0';
+    if (blob.version != kBlobVersion) {
+      return {LOCKSTEP_E_BOOTSTRAP,
+              fmt::format("rank {} on {} runs another version of lockstep; install the same on all "
+                          "nodes",
+                          leader, who().hosts[node])};
+    }
+    addresses_[node].assign(bytes->begin() + sizeof blob, bytes->end());
+    return {};
+  }
+
+  Status check_transports() {
+    for (NodeIndex node = 0; node < nodes(); ++node) {
+      const std::string other = blobs_[node].transport.data();
+      if (other == session_.transport_) continue;
+      return {LOCKSTEP_E_TRANSPORT,
+              fmt::format("{} can use {}, but {} can use {}; type LOCKSTEP_TRANSPORT=pmix_fence, or "
+                          "repair {} (lockstep info says why)",
+                          who().hosts[who().node()], session_.transport_, who().hosts[node], other,
+                          who().hosts[node])};
+    }
+    return {};
+  }
+
+  Status share_page() {
+    const node::Hello mine = node::introduce(who().rank);
+    if (is_leader()) return host_page(mine);
+    Result<UniqueFd> memory = node::knock(blobs_[who().node()].door, mine, deadline_);
+    if (!memory.ok()) return memory.status();
+    const off_t size = lseek(memory->get(), 0, SEEK_END);
+    if (size <= 0) return {LOCKSTEP_E_BOOTSTRAP, "this node's leader shared an empty page"};
+    Result<void*> mapped = node::map_memory(memory->get(), static_cast<std::size_t>(size));
+    if (!mapped.ok()) return mapped.status();
+    session_.page_ = node::Page::adopt(*mapped, static_cast<std::size_t>(size));
+    if (!session_.page_.is_valid() || session_.page_.head().session != blobs_[0].session) {
+      return {LOCKSTEP_E_BOOTSTRAP, "this node's leader shared a page of another job or version"};
+    }
+    return {};
+  }
+
+  Status host_page(const node::Hello& mine) {
+    std::vector<node::Hello> hellos{mine};
+    if (members_.size() > 1) {
+      const std::vector<Rank> expected(members_.begin() + 1, members_.end());
+      Result<std::vector<node::Hello>> guests = door_.receive(expected, deadline_);
+      if (!guests.ok()) return guests.status();
+      hellos.insert(hellos.end(), guests->begin(), guests->end());
+    }
+    std::sort(hellos.begin(), hellos.end(),
+              [](const node::Hello& a, const node::Hello& b) { return a.rank < b.rank; });
+    std::vector<std::span<const std::uint64_t>> masks;
+    for (const node::Hello& hello : hellos) masks.emplace_back(hello.cpus);
+    const bootstrap::Domains domains = bootstrap::find_domains(masks);
+    session_.domain_kind_ = domains.kind;
+
+    const auto count = static_cast<std::uint32_t>(hellos.size());
+    const std::size_t size = node::Page::size_for(count, domains.count);
+    Result<UniqueFd> memory = node::make_memory(session_.config_.page, size);
+    if (!memory.ok()) return memory.status();
+    Result<void*> mapped = node::map_memory(memory->get(), size);
+    if (!mapped.ok()) return mapped.status();
+    session_.page_ = node::Page::create(*mapped, count, domains.count, blobs_[0].session);
+    fill_page(hellos, domains);
+    return members_.size() > 1 ? door_.hand_out(memory->get()) : Status{};
+  }
+
+  void fill_page(const std::vector<node::Hello>& hellos, const bootstrap::Domains& domains) {
+    node::PageHead& head = session_.page_.head();
+    head.cores = domains.cores;
+    head.can_publish = session_.port_ == nullptr || session_.port_->has_frames() ? 1 : 0;
+    for (const Blob& blob : blobs_) {
+      if (blob.host == blobs_[who().node()].host) head.host_ranks += blob.local_size;
+    }
+    for (std::size_t i = 0; i < hellos.size(); ++i) {
+      node::Member& member = session_.page_.members()[i];
+      member.rank = hellos[i].rank;
+      member.domain = domains.of_process[i];
+      member.pid = hellos[i].pid;
+      member.pid_namespace = hellos[i].pid_namespace;
+    }
+    session_.page_.claim_block(kJobGroup, head.members);
+    session_.page_.claim_block(kNodeGroup, head.members);
+  }
+
+  Status connect() {
+    const node::PageHead& head = session_.page_.head();
+    node::WaitPolicy policy;
+    constexpr Nanos kSpin = 50 * kMicrosecond;
+    const bool has_cores = head.host_ranks <= head.cores;
+    policy.spin = session_.config_.spin >= 0 ? session_.config_.spin : has_cores ? kSpin : 0;
+    policy.yield = session_.config_.yield;
+    session_.around_.emplace(Surroundings{session_.config_, who(), session_.page_,
+                                          session_.counters_, policy, session_.port_.get(),
+                                          head.can_publish != 0});
+    if (session_.port_ == nullptr) return {};
+    session_.port_->set_session(head.session);
+    for (NodeIndex node = 0; node < nodes(); ++node) {
+      if (node == who().node() || !session_.port_->has_frames()) continue;
+      const Rank leader = who().members(node).front();
+      if (Status status = session_.port_->connect(leader, addresses_[node]); !status.ok()) return status;
+    }
+    return {};
+  }
+
+  Status make_groups() {
+    std::vector<Rank> everybody(who().size);
+    for (Rank rank = 0; rank < who().size; ++rank) everybody[rank] = rank;
+    const auto job_block = session_.page_.find_block(kJobGroup);
+    const auto node_block = session_.page_.find_block(kNodeGroup);
+    if (!job_block || !node_block) {
+      return {LOCKSTEP_E_BOOTSTRAP, "this node's page has no place for the job's groups"};
+    }
+    Result<std::unique_ptr<Group>> job =
+        Group::make(*session_.around_, kJobGroup, std::move(everybody), *job_block);
+    if (!job.ok()) return job.status();
+    Result<std::unique_ptr<Group>> local =
+        Group::make(*session_.around_, kNodeGroup, members_, *node_block);
+    if (!local.ok()) return local.status();
+    session_.job_ = std::move(*job);
+    session_.local_ = std::move(*local);
+    if (session_.port_ != nullptr) session_.port_->start_thread();
+    return {};
+  }
+
+  Session& session_;
+  Environment environment_;
+  Nanos deadline_ = kNever;
+  std::vector<Rank> members_;  ///< job ranks of this node
+  node::Door door_;
+  std::vector<Blob> blobs_;    ///< per node; on members only those that matter
+  std::vector<std::vector<std::byte>> addresses_;
+};
+
+Result<std::unique_ptr<Session>> Session::join() {
+  std::unique_ptr<Session> session(new Session);
+  Joiner joiner(*session);
+  if (Status status = joiner.run(); !status.ok()) return status;
+  return session;
+}
+
+}  // namespace lockstep
