@@ -1,0 +1,20 @@
+#!/bin/bash
+# Installs what the tests need, builds, and runs every test that this machine can run.
+# Ends with ctest's summary and its exit status. Extra arguments go to ctest, e.g. -L unit.
+set -euo pipefail
+root="$(cd "$(dirname "$0")/.." && pwd)"
+build="${LOCKSTEP_BUILD:-$root/build}"
+
+"$root/.ci/install-packages.sh" build test
+unset LOCKSTEP_BUILD
+
+launcher=()
+command -v ccache >/dev/null && launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+echo "lockstep: configuring in $build"
+cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release "${launcher[@]}" >"$build.log" 2>&1 ||
+  { cat "$build.log" >&2; exit 1; }
+rm -f "$build.log"
+echo "lockstep: building"
+ninja -C "$build"
+echo "lockstep: testing"
+exec ctest --test-dir "$build" --output-on-failure --timeout 300 "$@"
