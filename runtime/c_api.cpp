@@ -10,9 +10,9 @@
 namespace lockstep::c_api {
 namespace {
 
-thread_local std::string last_text;               // NOLINT: the documented per-thread detail
+thread_local std::string last_text;                    // NOLINT: the documented per-thread detail
 thread_local std::vector<std::uint32_t> last_missing;  // NOLINT
-std::atomic<Session*> the_session{nullptr};       // only to refuse a second one
+std::atomic<Session*> the_session{nullptr};            // only to refuse a second one
 
 constexpr const char* kNoSession = "the session is NULL; call lockstep_session_join first";
 constexpr const char* kNoGroup = "the group is NULL";
@@ -25,7 +25,9 @@ lockstep_status_t keep(const Status& status) {
   return status.code();
 }
 
-lockstep_status_t invalid(const char* what) { return keep({LOCKSTEP_E_INVALID, what}); }
+lockstep_status_t invalid(const char* what) {
+  return keep({LOCKSTEP_E_INVALID, what});
+}
 
 Call make_call(Operation operation, const lockstep_call_t* call) {
   Call made{operation};
@@ -72,7 +74,9 @@ using namespace lockstep::c_api;
 
 extern "C" {
 
-const char* lockstep_last_error(void) { return last_text.c_str(); }
+const char* lockstep_last_error(void) {
+  return last_text.c_str();
+}
 
 size_t lockstep_last_missing(uint32_t* ranks, size_t capacity) {
   for (size_t i = 0; i < capacity && i < last_missing.size(); ++i) ranks[i] = last_missing[i];
@@ -81,24 +85,42 @@ size_t lockstep_last_missing(uint32_t* ranks, size_t capacity) {
 
 const char* lockstep_status_name(lockstep_status_t status) {
   switch (status) {
-    case LOCKSTEP_OK: return "ok";
-    case LOCKSTEP_AGAIN: return "again";
-    case LOCKSTEP_E_INVALID: return "invalid";
-    case LOCKSTEP_E_BUSY: return "busy";
-    case LOCKSTEP_E_STATE: return "state";
-    case LOCKSTEP_E_LIMIT: return "limit";
-    case LOCKSTEP_E_RESOURCE: return "resource";
-    case LOCKSTEP_E_IO: return "io";
-    case LOCKSTEP_E_UNSUPPORTED: return "unsupported";
-    case LOCKSTEP_E_PEER: return "peer";
-    case LOCKSTEP_E_FIRST_FAILED: return "first failed";
-    case LOCKSTEP_E_DEADLINE: return "deadline";
-    case LOCKSTEP_E_MISMATCH: return "mismatch";
-    case LOCKSTEP_E_LOST: return "lost";
-    case LOCKSTEP_E_CONFIG: return "config";
-    case LOCKSTEP_E_IDENTITY: return "identity";
-    case LOCKSTEP_E_BOOTSTRAP: return "bootstrap";
-    case LOCKSTEP_E_TRANSPORT: return "transport";
+    case LOCKSTEP_OK:
+      return "ok";
+    case LOCKSTEP_AGAIN:
+      return "again";
+    case LOCKSTEP_E_INVALID:
+      return "invalid";
+    case LOCKSTEP_E_BUSY:
+      return "busy";
+    case LOCKSTEP_E_STATE:
+      return "state";
+    case LOCKSTEP_E_LIMIT:
+      return "limit";
+    case LOCKSTEP_E_RESOURCE:
+      return "resource";
+    case LOCKSTEP_E_IO:
+      return "io";
+    case LOCKSTEP_E_UNSUPPORTED:
+      return "unsupported";
+    case LOCKSTEP_E_PEER:
+      return "peer";
+    case LOCKSTEP_E_FIRST_FAILED:
+      return "first failed";
+    case LOCKSTEP_E_DEADLINE:
+      return "deadline";
+    case LOCKSTEP_E_MISMATCH:
+      return "mismatch";
+    case LOCKSTEP_E_LOST:
+      return "lost";
+    case LOCKSTEP_E_CONFIG:
+      return "config";
+    case LOCKSTEP_E_IDENTITY:
+      return "identity";
+    case LOCKSTEP_E_BOOTSTRAP:
+      return "bootstrap";
+    case LOCKSTEP_E_TRANSPORT:
+      return "transport";
   }
   return "unknown";
 }
@@ -106,8 +128,8 @@ const char* lockstep_status_name(lockstep_status_t status) {
 #define LOCKSTEP_TEXT_OF(x) #x
 #define LOCKSTEP_TEXT(x) LOCKSTEP_TEXT_OF(x)
 const char* lockstep_version(void) {
-  return LOCKSTEP_TEXT(LOCKSTEP_VERSION_MAJOR) "." LOCKSTEP_TEXT(LOCKSTEP_VERSION_MINOR) "." LOCKSTEP_TEXT(
-      LOCKSTEP_VERSION_PATCH);
+  return LOCKSTEP_TEXT(LOCKSTEP_VERSION_MAJOR) "." LOCKSTEP_TEXT(
+      LOCKSTEP_VERSION_MINOR) "." LOCKSTEP_TEXT(LOCKSTEP_VERSION_PATCH);
 }
 
 lockstep_status_t lockstep_session_join(lockstep_session_t* session_p) {
@@ -133,11 +155,21 @@ lockstep_status_t lockstep_session_leave(lockstep_session_t session) {
   });
 }
 
-uint32_t lockstep_session_rank(lockstep_session_t session) { return of(session)->identity().rank; }
-uint32_t lockstep_session_size(lockstep_session_t session) { return of(session)->identity().size; }
-uint32_t lockstep_session_local_rank(lockstep_session_t session) { return of(session)->local_rank(); }
-uint32_t lockstep_session_local_size(lockstep_session_t session) { return of(session)->local_size(); }
-uint32_t lockstep_session_node(lockstep_session_t session) { return of(session)->identity().node(); }
+uint32_t lockstep_session_rank(lockstep_session_t session) {
+  return of(session)->identity().rank;
+}
+uint32_t lockstep_session_size(lockstep_session_t session) {
+  return of(session)->identity().size;
+}
+uint32_t lockstep_session_local_rank(lockstep_session_t session) {
+  return of(session)->local_rank();
+}
+uint32_t lockstep_session_local_size(lockstep_session_t session) {
+  return of(session)->local_size();
+}
+uint32_t lockstep_session_node(lockstep_session_t session) {
+  return of(session)->identity().node();
+}
 uint32_t lockstep_session_node_count(lockstep_session_t session) {
   return static_cast<uint32_t>(of(session)->identity().hosts.size());
 }
@@ -147,7 +179,9 @@ const char* lockstep_session_host(lockstep_session_t session, uint32_t rank) {
   return rank < identity.size ? identity.hosts[identity.node_of[rank]].c_str() : nullptr;
 }
 
-int lockstep_is_main_process(lockstep_session_t session) { return of(session)->identity().rank == 0; }
+int lockstep_is_main_process(lockstep_session_t session) {
+  return of(session)->identity().rank == 0;
+}
 int lockstep_is_local_main_process(lockstep_session_t session) {
   return of(session)->local_rank() == 0;
 }
@@ -192,8 +226,12 @@ void lockstep_group_free(lockstep_group_t group) {
   if (group != nullptr && session != nullptr) session->free(of(group));
 }
 
-uint32_t lockstep_group_rank(lockstep_group_t group) { return of(group)->rank(); }
-uint32_t lockstep_group_size(lockstep_group_t group) { return of(group)->size(); }
+uint32_t lockstep_group_rank(lockstep_group_t group) {
+  return of(group)->rank();
+}
+uint32_t lockstep_group_size(lockstep_group_t group) {
+  return of(group)->size();
+}
 uint32_t lockstep_group_member(lockstep_group_t group, uint32_t group_rank) {
   return group_rank < of(group)->size() ? of(group)->ranks()[group_rank] : UINT32_MAX;
 }
@@ -201,9 +239,8 @@ uint32_t lockstep_group_member(lockstep_group_t group, uint32_t group_rank) {
 lockstep_status_t lockstep_wait_for_everyone(lockstep_group_t group, const lockstep_call_t* call) {
   if (group == nullptr) return invalid(kNoGroup);
   if (is_bad_timeout(call)) return invalid(kBadTimeout);
-  return guard([&] {
-    return pass_on(of(group)->round(make_call(Operation::wait_for_everyone, call)));
-  });
+  return guard(
+      [&] { return pass_on(of(group)->round(make_call(Operation::wait_for_everyone, call))); });
 }
 
 lockstep_status_t lockstep_arrive(lockstep_group_t group, const lockstep_call_t* call) {
@@ -247,7 +284,8 @@ lockstep_status_t lockstep_check_trigger(lockstep_session_t session, const locks
   if (fired_p == nullptr) return invalid("fired_p is NULL");
   if (is_bad_timeout(call)) return invalid(kBadTimeout);
   return guard([&] {
-    const Result<bool> fired = of(session)->check_trigger(make_call(Operation::check_trigger, call));
+    const Result<bool> fired =
+        of(session)->check_trigger(make_call(Operation::check_trigger, call));
     if (!fired.ok()) return keep(fired.status());
     *fired_p = fired.value() ? 1 : 0;
     return LOCKSTEP_OK;
@@ -276,6 +314,8 @@ lockstep_status_t lockstep_broadcast(lockstep_group_t group, uint32_t root, cons
   });
 }
 
-void lockstep_free(void* memory) { std::free(memory); }
+void lockstep_free(void* memory) {
+  std::free(memory);
+}
 
 }  // extern "C"

@@ -56,7 +56,8 @@ class Replacement {
   Status open() {
     // What a killed process left under this name is ours to overwrite; a link is not followed.
     unlink(temporary_.c_str());
-    file_.reset(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666));
+    file_.reset(
+        ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666));
     return file_ ? Status{} : failure("cannot create", temporary_);
   }
   int descriptor() const { return file_.get(); }
@@ -70,7 +71,8 @@ class Replacement {
     file_.reset();
     const UniqueFd folder(::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!folder || fsync(folder.get()) != 0) {
-      return failure("the file is there, but its name may not survive a power loss: sync of", folder_);
+      return failure("the file is there, but its name may not survive a power loss: sync of",
+                     folder_);
     }
     return {};
   }
@@ -138,16 +140,18 @@ lockstep_status_t lockstep_print_in_order(lockstep_group_t group, const char* te
 lockstep_status_t lockstep_save(lockstep_session_t session, const char* path,
                                 lockstep_writer_t writer, void* context) {
   if (session == nullptr) return invalid("the session is NULL");
-  if (path == nullptr || *path == '\0' || writer == nullptr) return invalid("path or writer is empty");
+  if (path == nullptr || *path == '\0' || writer == nullptr)
+    return invalid("path or writer is empty");
   return guard([&] {
     const Rank rank = of(session)->identity().rank;
     if (rank != 0) return LOCKSTEP_OK;
     Replacement file(path, rank);
     if (Status status = file.open(); !status.ok()) return keep(status);
     if (writer(file.descriptor(), context) != 0) {
-      return keep({LOCKSTEP_E_IO, fmt::format("save: the writer of {} gave up; the old file, if any, "
-                                              "is untouched",
-                                              path)});
+      return keep(
+          {LOCKSTEP_E_IO, fmt::format("save: the writer of {} gave up; the old file, if any, "
+                                      "is untouched",
+                                      path)});
     }
     if (Status status = file.commit(); !status.ok()) return keep(status);
     return LOCKSTEP_OK;

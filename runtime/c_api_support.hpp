@@ -9,12 +9,18 @@
 
 namespace lockstep::c_api {
 
-inline Session* of(lockstep_session_t handle) { return reinterpret_cast<Session*>(handle); }
-inline Group* of(lockstep_group_t handle) { return reinterpret_cast<Group*>(handle); }
+inline Session* of(lockstep_session_t handle) {
+  return reinterpret_cast<Session*>(handle);
+}
+inline Group* of(lockstep_group_t handle) {
+  return reinterpret_cast<Group*>(handle);
+}
 inline lockstep_session_t handle_of(Session* session) {
   return reinterpret_cast<lockstep_session_t>(session);
 }
-inline lockstep_group_t handle_of(Group* group) { return reinterpret_cast<lockstep_group_t>(group); }
+inline lockstep_group_t handle_of(Group* group) {
+  return reinterpret_cast<lockstep_group_t>(group);
+}
 
 /// Keeps the failure for lockstep_last_error() and returns its code.
 lockstep_status_t keep(const Status& status);

@@ -15,9 +15,10 @@ namespace {
 constexpr std::size_t kWindow = LOCKSTEP_VECTOR_MAX;
 
 Status too_long(const Call& call, std::uint64_t length) {
-  return {LOCKSTEP_E_LIMIT, fmt::format("{}: {} bytes are more than the {} that travel this way; put "
-                                        "them into a file and send its path",
-                                        call.text(), length, LOCKSTEP_BYTES_MAX)};
+  return {LOCKSTEP_E_LIMIT,
+          fmt::format("{}: {} bytes are more than the {} that travel this way; put "
+                      "them into a file and send its path",
+                      call.text(), length, LOCKSTEP_BYTES_MAX)};
 }
 
 }  // namespace
@@ -31,7 +32,8 @@ Result<std::vector<std::byte>> share(Group& group, const Call& call, std::size_t
     window.fill(std::byte{0});
     const std::size_t from = std::max(at, offset);
     const std::size_t to = std::min(at + length, offset + mine.size());
-    if (from < to) std::memcpy(window.data() + (from - at), mine.data() + (from - offset), to - from);
+    if (from < to)
+      std::memcpy(window.data() + (from - at), mine.data() + (from - offset), to - from);
     node::Words result;
     const Status status = group.round(call, {0, std::span(window).first(length)}, &result);
     if (!status.ok()) return status;
@@ -92,8 +94,8 @@ Result<std::vector<std::byte>> broadcast(Group& group, const Call& call, Rank ro
   std::vector<std::byte> bytes(length);
   if (first > 0) std::memcpy(bytes.data(), result.vector.data() + sizeof length, first);
   if (length == first) return bytes;
-  Result<std::vector<std::byte>> rest =
-      share(group, call, length - first, 0, is_root ? mine.subspan(first) : std::span<const std::byte>());
+  Result<std::vector<std::byte>> rest = share(
+      group, call, length - first, 0, is_root ? mine.subspan(first) : std::span<const std::byte>());
   if (!rest.ok()) return rest.status();
   std::memcpy(bytes.data() + first, rest->data(), rest->size());
   return bytes;

@@ -64,8 +64,8 @@ Json describe_identity(const Environment& environment) {
   const auto claim = bootstrap::claim_of(environment);
   if (!claim.ok()) return claim.status().text();
   if (!claim->has_value()) return "a job of one: no launcher started this process";
-  return fmt::format("rank {} of {} by {}, and no PMIx server to reach the others", claim.value()->rank,
-                     claim.value()->size, claim.value()->source);
+  return fmt::format("rank {} of {} by {}, and no PMIx server to reach the others",
+                     claim.value()->rank, claim.value()->size, claim.value()->source);
 }
 
 std::string info() {

@@ -14,14 +14,22 @@ namespace lockstep {
 
 const char* operation_name(Operation operation) {
   switch (operation) {
-    case Operation::wait_for_everyone: return "wait_for_everyone";
-    case Operation::check_trigger: return "check_trigger";
-    case Operation::first: return "process_first";
-    case Operation::broadcast: return "broadcast";
-    case Operation::gather: return "gather";
-    case Operation::split: return "split";
-    case Operation::print_in_order: return "print_in_order";
-    case Operation::catch_up: return "process_first (catching up)";
+    case Operation::wait_for_everyone:
+      return "wait_for_everyone";
+    case Operation::check_trigger:
+      return "check_trigger";
+    case Operation::first:
+      return "process_first";
+    case Operation::broadcast:
+      return "broadcast";
+    case Operation::gather:
+      return "gather";
+    case Operation::split:
+      return "split";
+    case Operation::print_in_order:
+      return "print_in_order";
+    case Operation::catch_up:
+      return "process_first (catching up)";
   }
   return "?";
 }
@@ -69,8 +77,8 @@ Group::Group(Surroundings& around, GroupId id, std::vector<Rank> ranks, std::uin
   }
   const auto self = std::lower_bound(ranks_.begin(), ranks_.end(), identity.rank);
   self_ = static_cast<Rank>(self - ranks_.begin());
-  local_ = std::make_unique<node::LocalGroup>(around.page.block(block), self_here,
-                                              std::move(domain_of));
+  local_ =
+      std::make_unique<node::LocalGroup>(around.page.block(block), self_here, std::move(domain_of));
 }
 
 Result<std::unique_ptr<Group>> Group::make(Surroundings& around, GroupId id,
@@ -94,8 +102,8 @@ schedule::Plan choose_plan(const Config& config, bool shares_machine, NodeIndex 
   constexpr std::uint32_t kRadix = 8;
   const PlanChoice& choice = config.plan;
   const schedule::Shape shape{nodes, choice.radix != 0 ? choice.radix : kRadix};
-  const bool is_tree = choice.kind == PlanKind::tree ||
-                       (choice.kind == PlanKind::automatic && shares_machine);
+  const bool is_tree =
+      choice.kind == PlanKind::tree || (choice.kind == PlanKind::automatic && shares_machine);
   return is_tree ? schedule::tree(self, shape) : schedule::dissemination(self, shape);
 }
 
@@ -168,8 +176,8 @@ void Group::finish_here() {
   engine::Verdict verdict;
   verdict.cause = LOCKSTEP_E_MISMATCH;
   verdict.epoch = epoch_;
-  verdict.text = fmt::format("rank {} at {}, but rank {} at {}", local_ranks_[0], local_->site_of(0),
-                             local_ranks_[*odd_one], local_->site_of(*odd_one));
+  verdict.text = fmt::format("rank {} at {}, but rank {} at {}", local_ranks_[0],
+                             local_->site_of(0), local_ranks_[*odd_one], local_->site_of(*odd_one));
   local_->break_with(engine::encode_verdict(verdict));
 }
 

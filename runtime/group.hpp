@@ -109,10 +109,10 @@ class Group {
   Surroundings& around_;
   GroupId id_;
   std::vector<Rank> ranks_;
-  Rank self_ = 0;                   ///< within the group
-  std::vector<Rank> local_ranks_;   ///< job ranks of the members here
+  Rank self_ = 0;                  ///< within the group
+  std::vector<Rank> local_ranks_;  ///< job ranks of the members here
   std::uint32_t block_;
-  bool is_wide_ = false;            ///< has members on several nodes
+  bool is_wide_ = false;  ///< has members on several nodes
   std::unique_ptr<node::LocalGroup> local_;
   std::unique_ptr<progress::Leader> leader_;  ///< of a wide group, on its leaders
 

@@ -46,7 +46,8 @@ Status Group::first_begin(const Call& call) {
 }
 
 Status Group::first_end(const char* failure) {
-  if (open_sections_.empty()) return {LOCKSTEP_E_STATE, "first_end without first_begin on this group"};
+  if (open_sections_.empty())
+    return {LOCKSTEP_E_STATE, "first_end without first_begin on this group"};
   const auto [section, call] = open_sections_.back();
   open_sections_.pop_back();
   if (self_ != 0) return {};

@@ -35,7 +35,8 @@ Status Group::look(Watch& watch) {
 }
 
 Status Group::look_at_round(Watch& watch, Nanos time) {
-  // A round whose leader has arrived but is away between arrive and wait can be finished by anybody.
+  // A round whose leader has arrived but is away between arrive and wait can be finished by
+  // anybody.
   if (!is_wide_ && local_->has_everybody(epoch_)) finish_here();
   if (time >= watch.next_life_sign) {
     watch.next_life_sign = after(time, kLifeSigns);
@@ -81,7 +82,8 @@ void Group::give_up_round(Watch& watch, Nanos time) {
     if (local_->entered(member) < epoch_) verdict.missing.append(local_ranks_[member]);
   }
   if (is_wide_) {
-    verdict.text = fmt::format("rank {}, which speaks for this node, does not answer", local_ranks_[0]);
+    verdict.text =
+        fmt::format("rank {}, which speaks for this node, does not answer", local_ranks_[0]);
     if (verdict.missing.empty()) verdict.missing.append(local_ranks_[0]);
   }
   fail_here(std::move(verdict));
@@ -130,7 +132,8 @@ bool Group::is_gone(std::uint32_t local_member) const {
     if (member.rank == around_.identity.rank) mine = &member;
     if (member.rank == rank) other = &member;
   }
-  if (mine == nullptr || other == nullptr || mine->pid_namespace != other->pid_namespace) return false;
+  if (mine == nullptr || other == nullptr || mine->pid_namespace != other->pid_namespace)
+    return false;
   return kill(static_cast<pid_t>(other->pid), 0) != 0 && errno == ESRCH;
 }
 
@@ -177,13 +180,14 @@ Status Group::broken(const Call& call) const {
   const auto verdict = engine::decode_verdict(local_->verdict());
   if (!verdict) return {LOCKSTEP_E_LOST, fmt::format("{}: the group is broken", call.text())};
   std::string text = call.text() + ": ";
+  if (!is_open_ || verdict->epoch != epoch_) text += "this group broke in an earlier call: ";
   const std::uint64_t count = verdict->missing.size();
   if (verdict->cause == LOCKSTEP_E_MISMATCH) {
     text += fmt::format("members are in different calls: {}", verdict->text);
   } else {
-    text += fmt::format("{} of {} ranks {}: {}", count, size(),
-                        verdict->cause == LOCKSTEP_E_LOST ? "are gone" : "were missing at the deadline",
-                        whereabouts(verdict->missing));
+    const char* const what = verdict->cause == LOCKSTEP_E_LOST ? "gone" : "missing at the deadline";
+    text += fmt::format("{} of {} ranks {} {}: {}", count, size(), count == 1 ? "was" : "were",
+                        what, whereabouts(verdict->missing));
     if (verdict->is_truncated) text += " and more";
     if (!verdict->text.empty()) text += fmt::format(" ({})", verdict->text);
   }

@@ -9,7 +9,7 @@ struct Group::Watch {
   const Call& call;
   bool is_round;  ///< else: the wait for a section's outcome
   Nanos start = 0;
-  Nanos deadline = 0;      ///< 0: not computed yet
+  Nanos deadline = 0;  ///< 0: not computed yet
   Nanos next_report = 0;
   Nanos next_life_sign = 0;
 };

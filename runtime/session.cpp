@@ -11,10 +11,18 @@ namespace {
 
 void log_for_plugin(void*, int level, const char* text) {
   switch (level) {
-    case LOCKSTEP_LOG_ERROR: log::error("{}", text); break;
-    case LOCKSTEP_LOG_WARN: log::warn("{}", text); break;
-    case LOCKSTEP_LOG_INFO: log::info("{}", text); break;
-    default: log::debug("{}", text); break;
+    case LOCKSTEP_LOG_ERROR:
+      log::error("{}", text);
+      break;
+    case LOCKSTEP_LOG_WARN:
+      log::warn("{}", text);
+      break;
+    case LOCKSTEP_LOG_INFO:
+      log::info("{}", text);
+      break;
+    default:
+      log::debug("{}", text);
+      break;
   }
 }
 

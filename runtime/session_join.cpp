@@ -49,8 +49,8 @@ class Session::Joiner {
   explicit Joiner(Session& session) : session_(session) {}
 
   Status run() {
-    const auto steps = {&Joiner::configure, &Joiner::identify, &Joiner::meet,    &Joiner::share_page,
-                        &Joiner::connect,   &Joiner::make_groups};
+    const auto steps = {&Joiner::configure,  &Joiner::identify, &Joiner::meet,
+                        &Joiner::share_page, &Joiner::connect,  &Joiner::make_groups};
     for (const auto step : steps) {
       if (Status status = (this->*step)(); !status.ok()) return status;
     }
@@ -147,8 +147,8 @@ class Session::Joiner {
       log::info("transport {} cannot be used: {}", name, status.text());
       why += (why.empty() ? "" : "; ") + status.text();
     }
-    return {LOCKSTEP_E_TRANSPORT, fmt::format("nothing can carry rounds between the {} nodes: {}",
-                                              nodes(), why)};
+    return {LOCKSTEP_E_TRANSPORT,
+            fmt::format("nothing can carry rounds between the {} nodes: {}", nodes(), why)};
   }
 
   Status look_up(NodeIndex node) {
@@ -175,11 +175,12 @@ class Session::Joiner {
     for (NodeIndex node = 0; node < nodes(); ++node) {
       const std::string other = blobs_[node].transport.data();
       if (other == session_.transport_) continue;
-      return {LOCKSTEP_E_TRANSPORT,
-              fmt::format("{} can use {}, but {} can use {}; type LOCKSTEP_TRANSPORT=pmix_fence, or "
-                          "repair {} (lockstep info says why)",
-                          who().hosts[who().node()], session_.transport_, who().hosts[node], other,
-                          who().hosts[node])};
+      return {
+          LOCKSTEP_E_TRANSPORT,
+          fmt::format("{} can use {}, but {} can use {}; type LOCKSTEP_TRANSPORT=pmix_fence, or "
+                      "repair {} (lockstep info says why)",
+                      who().hosts[who().node()], session_.transport_, who().hosts[node], other,
+                      who().hosts[node])};
     }
     return {};
   }
@@ -259,7 +260,8 @@ class Session::Joiner {
     for (NodeIndex node = 0; node < nodes(); ++node) {
       if (node == who().node() || !session_.port_->has_frames()) continue;
       const Rank leader = who().members(node).front();
-      if (Status status = session_.port_->connect(leader, addresses_[node]); !status.ok()) return status;
+      if (Status status = session_.port_->connect(leader, addresses_[node]); !status.ok())
+        return status;
     }
     return {};
   }
@@ -289,7 +291,7 @@ class Session::Joiner {
   Nanos deadline_ = kNever;
   std::vector<Rank> members_;  ///< job ranks of this node
   node::Door door_;
-  std::vector<Blob> blobs_;    ///< per node; on members only those that matter
+  std::vector<Blob> blobs_;  ///< per node; on members only those that matter
   std::vector<std::vector<std::byte>> addresses_;
 };
 

@@ -67,8 +67,8 @@ class Session::Splitter {
       if (is_member() && colours[i] == colour_) members_.push_back(rank);
       // Whether somebody's group spans nodes is a question that all members answer alike.
       for (Rank j = 0; j < i && !any_is_wide_ && colours[i] != LOCKSTEP_NO_GROUP; ++j) {
-        any_is_wide_ = colours[j] == colours[i] &&
-                       who().node_of[parent_.ranks()[j]] != who().node_of[rank];
+        any_is_wide_ =
+            colours[j] == colours[i] && who().node_of[parent_.ranks()[j]] != who().node_of[rank];
       }
     }
     for (const Rank rank : members_) {

@@ -12,8 +12,8 @@
 
 namespace lockstep {
 
-/// A code and, for failures, one sentence that says what happened, why, and what to do; and the ranks
-/// that were missing, if that is what happened. Success is one number and a null pointer.
+/// A code and, for failures, one sentence that says what happened, why, and what to do; and the
+/// ranks that were missing, if that is what happened. Success is one number and a null pointer.
 class [[nodiscard]] Status {
  public:
   Status() = default;
@@ -48,7 +48,7 @@ class [[nodiscard]] Status {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}         // NOLINT: implicit on purpose
+  Result(T value) : value_(std::move(value)) {}           // NOLINT: implicit on purpose
   Result(Status failure) : value_(std::move(failure)) {}  // NOLINT: implicit on purpose
 
   bool ok() const noexcept { return std::holds_alternative<T>(value_); }

@@ -25,8 +25,8 @@ class Single final : public Bootstrap {
 
 Result<std::unique_ptr<Bootstrap>> open_bootstrap(const Config& config,
                                                   const Environment& environment) {
-  const bool wants_pmix = config.bootstrap == "pmix" ||
-                          (config.bootstrap == "auto" && has_pmix(environment));
+  const bool wants_pmix =
+      config.bootstrap == "pmix" || (config.bootstrap == "auto" && has_pmix(environment));
   if (wants_pmix) {
     if (!has_pmix(environment)) {
       return Status(LOCKSTEP_E_BOOTSTRAP,
@@ -35,7 +35,8 @@ Result<std::unique_ptr<Bootstrap>> open_bootstrap(const Config& config,
     }
     Result<std::unique_ptr<Bootstrap>> opened = open_pmix(config);
     if (!opened.ok()) return opened;
-    if (Status status = check_claims((*opened)->identity(), environment); !status.ok()) return status;
+    if (Status status = check_claims((*opened)->identity(), environment); !status.ok())
+      return status;
     return opened;
   }
   Result<Identity> identity = config.bootstrap == "single" ? resolve_without_pmix(Environment{})

@@ -9,10 +9,10 @@
 namespace lockstep::bootstrap {
 
 struct Domains {
-  std::string kind;              ///< "L3", "NUMA" or "node" when there is only one
-  std::vector<int> of_process;   ///< per process; numbered from 0 in order of first appearance
+  std::string kind;             ///< "L3", "NUMA" or "node" when there is only one
+  std::vector<int> of_process;  ///< per process; numbered from 0 in order of first appearance
   std::uint32_t count = 1;
-  std::uint32_t cores = 1;       ///< logical CPUs that the processes together may use
+  std::uint32_t cores = 1;  ///< logical CPUs that the processes together may use
 };
 
 /// Looks at the machine with hwloc, once, for all processes of the node. Each mask has one bit per

@@ -97,10 +97,11 @@ Result<Identity> resolve_without_pmix(const Environment& environment) {
     const Claim& one = *claim.value();
     return Status(
         LOCKSTEP_E_IDENTITY,
-        fmt::format("this is rank {} of {} by {}, but there is no PMIx server to reach the others "
-                    "through; type: srun --mpi=pmix PROGRAM, or: lockstep run -n {} PROGRAM, or, if "
-                    "each process is meant to run on its own: LOCKSTEP_BOOTSTRAP=single",
-                    one.rank, one.size, one.source, one.size));
+        fmt::format(
+            "this is rank {} of {} by {}, but there is no PMIx server to reach the others "
+            "through; type: srun --mpi=pmix PROGRAM, or: lockstep run -n {} PROGRAM, or, if "
+            "each process is meant to run on its own: LOCKSTEP_BOOTSTRAP=single",
+            one.rank, one.size, one.source, one.size));
   }
   Identity identity;
   identity.source = "single";

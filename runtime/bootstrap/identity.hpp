@@ -24,8 +24,8 @@ struct Identity {
   std::vector<Rank> members(NodeIndex node) const;
 };
 
-/// What the environment alone says: "rank 3 of 8, says SLURM_PROCID". It names a place, not a way to
-/// reach the others.
+/// What the environment alone says: "rank 3 of 8, says SLURM_PROCID". It names a place, not a way
+/// to reach the others.
 struct Claim {
   std::string source;
   Rank rank = 0;

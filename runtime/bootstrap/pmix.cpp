@@ -7,8 +7,11 @@
 #include <pmix.h>
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <cstring>
 #include <map>
+#include <mutex>
 
 #include <fmt/format.h>
 
@@ -45,12 +48,18 @@ class Value {
   std::optional<std::uint32_t> number() const {
     if (status_ != PMIX_SUCCESS || value_ == nullptr) return std::nullopt;
     switch (value_->type) {
-      case PMIX_UINT32: return value_->data.uint32;
-      case PMIX_UINT16: return value_->data.uint16;
-      case PMIX_PROC_RANK: return value_->data.rank;
-      case PMIX_UINT64: return static_cast<std::uint32_t>(value_->data.uint64);
-      case PMIX_INT: return static_cast<std::uint32_t>(value_->data.integer);
-      default: return std::nullopt;
+      case PMIX_UINT32:
+        return value_->data.uint32;
+      case PMIX_UINT16:
+        return value_->data.uint16;
+      case PMIX_PROC_RANK:
+        return value_->data.rank;
+      case PMIX_UINT64:
+        return static_cast<std::uint32_t>(value_->data.uint64);
+      case PMIX_INT:
+        return static_cast<std::uint32_t>(value_->data.integer);
+      default:
+        return std::nullopt;
     }
   }
   std::optional<std::string> text() const {
@@ -68,7 +77,8 @@ class Value {
 
 class Pmix final : public Bootstrap {
  public:
-  explicit Pmix(Detach detach) : detach_(detach) {}
+  explicit Pmix(const Config& config)
+      : detach_(config.detach), join_timeout_(config.join_timeout) {}
   ~Pmix() override { detach_now(); }
 
   Status open() {
@@ -105,14 +115,45 @@ class Pmix final : public Bootstrap {
   }
 
   Status fence() override {
+    struct Meeting {
+      std::mutex mutex;
+      std::condition_variable changed;
+      std::optional<pmix_status_t> status;
+    };
+    // Shared with the callback, which may come after this process has given up.
+    auto meeting = std::make_shared<Meeting>();
+    const auto met = [](pmix_status_t status, void* context) {
+      const std::unique_ptr<std::shared_ptr<Meeting>> mine(
+          static_cast<std::shared_ptr<Meeting>*>(context));
+      const std::lock_guard lock((*mine)->mutex);
+      (*mine)->status = status;
+      (*mine)->changed.notify_one();
+    };
     pmix_info_t collect;
     PMIX_INFO_CONSTRUCT(&collect);
     PMIX_INFO_LOAD(&collect, PMIX_COLLECT_DATA, nullptr, PMIX_BOOL);
-    const pmix_status_t status = PMIx_Fence(nullptr, 0, &collect, 1);
+    auto context = std::make_unique<std::shared_ptr<Meeting>>(meeting);
+    const pmix_status_t started = PMIx_Fence_nb(nullptr, 0, &collect, 1, met, context.get());
+    if (started == PMIX_SUCCESS) context.release();
+    std::unique_lock lock(meeting->mutex);
+    if (started == PMIX_OPERATION_SUCCEEDED) {
+      meeting->status = PMIX_SUCCESS;
+    } else if (started != PMIX_SUCCESS) {
+      meeting->status = started;
+    }
+    const bool has_met =
+        wait_for(meeting->changed, lock, [&] { return meeting->status.has_value(); });
     PMIX_INFO_DESTRUCT(&collect);
-    if (status != PMIX_SUCCESS) {
+    if (!has_met) {
       return {LOCKSTEP_E_BOOTSTRAP,
-              explain("the start-up fence failed: some process of the job did not join", status)};
+              fmt::format("not all {} processes of the job have joined in time "
+                          "(LOCKSTEP_JOIN_TIMEOUT); does every one of them call lockstep?",
+                          identity_.size)};
+    }
+    if (*meeting->status != PMIX_SUCCESS) {
+      return {LOCKSTEP_E_BOOTSTRAP,
+              explain("the start-up fence failed: some process of the job did not join",
+                      *meeting->status)};
     }
     return {};
   }
@@ -150,6 +191,16 @@ class Pmix final : public Bootstrap {
     if (!attached_) return;
     attached_ = false;
     PMIx_Finalize(nullptr, 0);  // counted by PMIx: another user in this process stays attached
+  }
+
+  /// Sleeps until `done`, at most the join timeout; false if that has passed.
+  template <class Done>
+  bool wait_for(std::condition_variable& changed, std::unique_lock<std::mutex>& lock, Done done) {
+    if (join_timeout_ == kNever) {
+      changed.wait(lock, done);
+      return true;
+    }
+    return changed.wait_for(lock, std::chrono::nanoseconds(join_timeout_), done);
   }
 
   /// Which rank is on which node, from the server's list of nodes and their processes.
@@ -206,6 +257,7 @@ class Pmix final : public Bootstrap {
 
   pmix_proc_t self_{};
   Detach detach_;
+  Nanos join_timeout_;
   bool attached_ = false;
 };
 
@@ -213,12 +265,11 @@ class Pmix final : public Bootstrap {
 
 std::string pmix_version() {
   std::string text = PMIx_Get_version();
-  const auto comma = text.find(',');
-  return text.substr(0, comma);
+  return text.substr(0, text.find_first_of(",("));  // the rest is the standard and the build
 }
 
 Result<std::unique_ptr<Bootstrap>> open_pmix(const Config& config) {
-  auto pmix = std::make_unique<Pmix>(config.detach);
+  auto pmix = std::make_unique<Pmix>(config);
   if (Status status = pmix->open(); !status.ok()) return status;
   return std::unique_ptr<Bootstrap>(std::move(pmix));
 }

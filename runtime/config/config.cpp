@@ -28,7 +28,9 @@ bool any_text(Config& config, std::string_view text) {
 
 template <std::string Config::*Member>
 bool word(Config& config, std::string_view text) {
-  const auto fits = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
+  const auto fits = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+  };
   if (text.empty() || !std::all_of(text.begin(), text.end(), fits)) return false;
   config.*Member = text;
   return true;
@@ -105,15 +107,16 @@ constexpr std::array kSettings = {
     Setting{"LOCKSTEP_INTERFACE", "", "a network interface's name",
             "Bind the transport to this interface only. Empty: the transport's own choice.",
             any_text<&Config::interface>},
-    Setting{"LOCKSTEP_JOIN_TIMEOUT", "60s", kDuration,
-            "How long the processes of one node have to find each other at start-up.",
+    Setting{"LOCKSTEP_JOIN_TIMEOUT", "300s", kDuration,
+            "How long the processes of a job have to find each other at start-up.",
             duration<&Config::join_timeout>},
-    Setting{"LOCKSTEP_LOG", "warn", "off, error, warn, info or debug",
-            "What is written to stderr.", log_level},
+    Setting{"LOCKSTEP_LOG", "warn", "off, error, warn, info or debug", "What is written to stderr.",
+            log_level},
     Setting{"LOCKSTEP_PAGE", "memfd", "memfd or shm",
             "Kind of memory behind the node's shared page. shm: where memfd_create is forbidden.",
             page},
-    Setting{"LOCKSTEP_PLAN", "auto", "auto, tree, tree:K, dissemination or dissemination:K (K 2..64)",
+    Setting{"LOCKSTEP_PLAN", "auto",
+            "auto, tree, tree:K, dissemination or dissemination:K (K 2..64)",
             "Who sends to whom between nodes.", plan},
     Setting{"LOCKSTEP_PLUGIN_PATH", "", "folders, separated by colons",
             "Where transport plugins are looked for before the installed ones.",
@@ -124,13 +127,13 @@ constexpr std::array kSettings = {
             "How long a wait spins before it yields its core. auto: 50us when every rank of this "
             "machine has a core of its own, else 0.",
             spin},
-    Setting{"LOCKSTEP_TIMEOUT", "600s", kDuration,
-            "Deadline of a round whose call names none.", duration<&Config::timeout>},
+    Setting{"LOCKSTEP_TIMEOUT", "600s", kDuration, "Deadline of a round whose call names none.",
+            duration<&Config::timeout>},
     Setting{"LOCKSTEP_TRANSPORT", "auto", "auto or a plugin's name",
             "What carries rounds between nodes. auto: ucx, then pmix_fence.",
             word<&Config::transport>},
-    Setting{"LOCKSTEP_YIELD", "1ms", kDuration,
-            "How long a wait yields its core before it sleeps.", duration<&Config::yield>},
+    Setting{"LOCKSTEP_YIELD", "1ms", kDuration, "How long a wait yields its core before it sleeps.",
+            duration<&Config::yield>},
 };
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -163,7 +166,9 @@ std::string_view nearest_name(std::string_view name) {
 
 }  // namespace
 
-std::span<const Setting> settings() { return kSettings; }
+std::span<const Setting> settings() {
+  return kSettings;
+}
 
 bool parse_duration(std::string_view text, Nanos& value) {
   if (text == "never") {

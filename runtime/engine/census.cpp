@@ -9,8 +9,8 @@ namespace lockstep::engine {
 
 void Exchange::ask(Epoch epoch, Nanos now, Output& out) {
   if (state_ == ExchangeState::broken || is_asking()) return;
-  if (epoch <= epoch_ && state_ != ExchangeState::open) return;   // completed meanwhile
-  if (frozen_epoch_ == epoch && now < frozen_until_) return;      // somebody else is deciding
+  if (epoch <= epoch_ && state_ != ExchangeState::open) return;  // completed meanwhile
+  if (frozen_epoch_ == epoch && now < frozen_until_) return;     // somebody else is deciding
   census_ = Census{};
   census_.epoch = epoch;
   census_.until = after(now, setup_.grace);

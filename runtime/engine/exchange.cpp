@@ -31,7 +31,8 @@ Exchange::Inbox& Exchange::fresh_inbox(Epoch epoch) noexcept {
   return box;
 }
 
-void Exchange::combine(Epoch epoch, std::uint64_t word, std::span<const std::byte> vector) noexcept {
+void Exchange::combine(Epoch epoch, std::uint64_t word,
+                       std::span<const std::byte> vector) noexcept {
   Inbox& box = fresh_inbox(epoch);
   box.word |= word;
   box.length = std::max(box.length, static_cast<std::uint32_t>(vector.size()));
@@ -100,12 +101,22 @@ bool Exchange::receive(const Frame& frame, Nanos now, Output& out) {
   const auto from = node_of(frame.sender);
   if (!from || *from == setup_.self) return false;
   switch (frame.type) {
-    case FrameType::fact: return on_fact(*from, frame, now, out);
-    case FrameType::ask: on_ask(*from, frame, now, out); return true;
-    case FrameType::answer: on_answer(*from, frame, out); return true;
-    case FrameType::resume: on_resume(*from, frame, out); return true;
-    case FrameType::broken: on_broken(frame); return true;
-    case FrameType::outcome: break;
+    case FrameType::fact:
+      return on_fact(*from, frame, now, out);
+    case FrameType::ask:
+      on_ask(*from, frame, now, out);
+      return true;
+    case FrameType::answer:
+      on_answer(*from, frame, out);
+      return true;
+    case FrameType::resume:
+      on_resume(*from, frame, out);
+      return true;
+    case FrameType::broken:
+      on_broken(frame);
+      return true;
+    case FrameType::outcome:
+      break;
   }
   return false;
 }

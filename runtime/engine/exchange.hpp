@@ -2,10 +2,10 @@
 //
 // Facts are monotone: repeated, late or reordered ones change nothing. A round either completes or
 // gets one verdict. Rule: if any node has completed the epoch then everybody has entered it, so the
-// verdict is "complete" and the result is sent again; otherwise the nodes that were asked freeze the
-// epoch (they promise not to complete it) until the one that asked has decided. Of several that ask
-// at once the lowest node decides. (That a decider dies in between is left to the verdict protocol's
-// next version: a frozen node then asks by itself once the freeze is stale.)
+// verdict is "complete" and the result is sent again; otherwise the nodes that were asked freeze
+// the epoch (they promise not to complete it) until the one that asked has decided. Of several that
+// ask at once the lowest node decides. (That a decider dies in between is left to the verdict
+// protocol's next version: a frozen node then asks by itself once the freeze is stale.)
 #pragma once
 
 #include <array>
@@ -54,7 +54,7 @@ class Exchange {
   struct Setup {
     GroupId group;
     std::uint64_t session;
-    NodeIndex self;  ///< this node within the group
+    NodeIndex self;                ///< this node within the group
     std::vector<RankSet> members;  ///< job ranks of the group on each of its nodes
     std::vector<Rank> leaders;     ///< job rank that speaks for each node
     std::vector<std::string> hosts;

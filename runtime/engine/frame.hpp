@@ -32,7 +32,7 @@ enum : std::uint16_t { kAnswerComplete = 1, kTruncated = 2 };
 
 struct Frame {
   FrameType type = FrameType::fact;
-  std::uint64_t session = 0;    ///< number of this incarnation of the job: strangers are rejected
+  std::uint64_t session = 0;  ///< number of this incarnation of the job: strangers are rejected
   GroupId group = 0;
   Epoch epoch = 0;              ///< round, or section for `outcome`
   std::uint64_t word = 0;       ///< OR of the words of everybody heard of so far
@@ -40,7 +40,7 @@ struct Frame {
   std::uint32_t signature = 0;  ///< of the call: members in different calls differ
   std::uint16_t step = 0;       ///< round number within the plan
   std::uint16_t flags = 0;
-  std::uint32_t site = 0;       ///< source line of the sender's call
+  std::uint32_t site = 0;              ///< source line of the sender's call
   std::span<const std::byte> payload;  ///< borrowed
 };
 

@@ -21,7 +21,8 @@ constexpr std::size_t kRangesMax = 560;
 
 }  // namespace
 
-std::vector<std::byte> encode_ranges(const RankSet& ranks, std::size_t room_bytes, bool& truncated) {
+std::vector<std::byte> encode_ranges(const RankSet& ranks, std::size_t room_bytes,
+                                     bool& truncated) {
   std::vector<std::byte> bytes;
   for (const RankRange& range : ranks.ranges()) {
     if (bytes.size() + sizeof(RankRange) > room_bytes) {

@@ -16,8 +16,8 @@ namespace lockstep::engine {
 struct Verdict {
   lockstep_status_t cause = LOCKSTEP_OK;  ///< LOCKSTEP_E_DEADLINE, _MISMATCH or _LOST
   Epoch epoch = 0;
-  RankSet missing;       ///< job ranks
-  std::string text;      ///< sites of a mismatch, nodes that do not answer
+  RankSet missing;            ///< job ranks
+  std::string text;           ///< sites of a mismatch, nodes that do not answer
   bool is_truncated = false;  ///< more ranks were missing than fit
 
   bool is_broken() const noexcept { return cause != LOCKSTEP_OK; }

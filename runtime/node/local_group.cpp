@@ -69,9 +69,9 @@ void LocalGroup::gather(Epoch epoch) noexcept {
 }
 
 bool LocalGroup::has_everybody(Epoch epoch) const noexcept {
-  return std::all_of(block_.cells.begin(), block_.cells.begin() + size(), [epoch](const Cell& cell) {
-    return cell.epoch.load(std::memory_order_acquire) >= epoch;
-  });
+  return std::all_of(
+      block_.cells.begin(), block_.cells.begin() + size(),
+      [epoch](const Cell& cell) { return cell.epoch.load(std::memory_order_acquire) >= epoch; });
 }
 
 std::optional<std::uint32_t> LocalGroup::combine(Words& combined) noexcept {
@@ -147,7 +147,8 @@ void LocalGroup::break_with(std::span<const std::byte> verdict) noexcept {
 }
 
 Words LocalGroup::result() const noexcept {
-  return {release_line().word, std::span<const std::byte>(block_.combined->bytes).first(release_line().length)};
+  return {release_line().word,
+          std::span<const std::byte>(block_.combined->bytes).first(release_line().length)};
 }
 
 Bell& LocalGroup::bell() noexcept {
@@ -198,7 +199,8 @@ void LocalGroup::publish_outcome(std::uint64_t section, std::string_view record)
 }
 
 bool LocalGroup::has_outcome(std::uint64_t section) const noexcept {
-  return block_.sections[section % kSectionSlots].sequence.load(std::memory_order_acquire) == section;
+  return block_.sections[section % kSectionSlots].sequence.load(std::memory_order_acquire) ==
+         section;
 }
 
 std::string LocalGroup::outcome(std::uint64_t section) const {

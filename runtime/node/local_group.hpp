@@ -1,9 +1,10 @@
 // A group's members on this node, as one of them sees them: arrive, gather, release.
 //
 // A round: each member writes its cell; the leader of each domain gathers its domain; the leader of
-// the node gathers the domains (and, in a group on several nodes, asks the others); then one release
-// line per domain is written. In a group of one node any member that is done waiting politely may
-// finish a round whose leader has arrived but is away (between arrive and wait): the gate lets one in.
+// the node gathers the domains (and, in a group on several nodes, asks the others); then one
+// release line per domain is written. In a group of one node any member that is done waiting
+// politely may finish a round whose leader has arrived but is away (between arrive and wait): the
+// gate lets one in.
 #pragma once
 
 #include <cstdint>
@@ -55,9 +56,10 @@ class LocalGroup {
   // -- the finisher's part
   bool is_gathered(Epoch epoch) noexcept;
   bool has_everybody(Epoch epoch) const noexcept;  ///< slow look at every cell
-  /// ORs what everybody brought. Precondition: everybody has arrived, and nobody else does this (the
-  /// epoch is claimed, or only the leader ends this group's rounds). Returns the first member whose
-  /// signature differs from member 0's, if any. The vector is left in the block's combined area.
+  /// ORs what everybody brought. Precondition: everybody has arrived, and nobody else does this
+  /// (the epoch is claimed, or only the leader ends this group's rounds). Returns the first member
+  /// whose signature differs from member 0's, if any. The vector is left in the block's combined
+  /// area.
   std::optional<std::uint32_t> combine(Words& combined) noexcept;
   /// The right to end the epoch on this node, by release() or break_with(). One caller gets it.
   bool claim(Epoch epoch) noexcept;
@@ -98,10 +100,10 @@ class LocalGroup {
   std::uint32_t self_;
   std::uint32_t domain_;
   std::vector<std::uint32_t> domain_of_;
-  std::vector<std::uint32_t> domain_members_;   ///< members of this one's domain, in order
-  std::vector<std::uint32_t> domain_leaders_;   ///< per domain
-  std::size_t cell_cursor_ = 0;                 ///< cells of the domain seen so far
-  std::size_t line_cursor_ = 0;                 ///< other domains seen so far
+  std::vector<std::uint32_t> domain_members_;  ///< members of this one's domain, in order
+  std::vector<std::uint32_t> domain_leaders_;  ///< per domain
+  std::size_t cell_cursor_ = 0;                ///< cells of the domain seen so far
+  std::size_t line_cursor_ = 0;                ///< other domains seen so far
   Epoch gathering_ = 0;
   std::uint64_t site_key_ = 0;
 };

@@ -50,8 +50,8 @@ std::size_t Page::block_size(std::uint32_t members, std::uint32_t domains) noexc
 }
 
 std::size_t Page::size_for(std::uint32_t members, std::uint32_t domains) noexcept {
-  const std::size_t bytes = sizeof(PageHead) + members * sizeof(Member) +
-                            kBlocksMax * block_size(members, domains);
+  const std::size_t bytes =
+      sizeof(PageHead) + members * sizeof(Member) + kBlocksMax * block_size(members, domains);
   constexpr std::size_t kPageBytes = 4096;
   return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
 }
@@ -112,7 +112,8 @@ Block Page::block(std::uint32_t index) const noexcept {
   return block;
 }
 
-std::optional<std::uint32_t> Page::claim_block(GroupId group, std::uint32_t members) const noexcept {
+std::optional<std::uint32_t> Page::claim_block(GroupId group,
+                                               std::uint32_t members) const noexcept {
   for (std::uint32_t index = 0; index < kBlocksMax; ++index) {
     Block candidate = block(index);
     GroupId expected = 0;

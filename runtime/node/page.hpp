@@ -41,9 +41,9 @@ struct alignas(kLine) Cell {
   std::atomic<Epoch> epoch;  ///< last epoch entered; written after the rest
   std::uint64_t word;
   std::uint32_t signature;
-  std::uint32_t length;                  ///< of the vector
-  std::atomic<std::uint32_t> has_left;   ///< the member has left the session
-  std::uint32_t line;                    ///< of the call
+  std::uint32_t length;                 ///< of the vector
+  std::atomic<std::uint32_t> has_left;  ///< the member has left the session
+  std::uint32_t line;                   ///< of the call
   std::uint64_t reserved[3];
 };
 static_assert(sizeof(Cell) == kLine);
@@ -89,7 +89,7 @@ static_assert(sizeof(SectionSlot) == 16 * kLine);
 struct alignas(kLine) Fate {
   std::atomic<std::uint32_t> is_broken;  ///< set after the verdict below is complete
   std::uint32_t verdict_length;
-  std::atomic<Epoch> expired;  ///< a member's deadline for this epoch has passed
+  std::atomic<Epoch> expired;                 ///< a member's deadline for this epoch has passed
   std::atomic<std::uint32_t> has_lost_first;  ///< rank 0 of the group cannot be reached
   std::uint32_t reserved[11];
 };
@@ -104,8 +104,8 @@ struct alignas(kLine) Gate {
 
 /// Head of a group's block.
 struct alignas(kLine) BlockHead {
-  std::atomic<GroupId> group;            ///< 0: free; kClaimed while being set up
-  std::atomic<std::uint32_t> holders;    ///< members here that have not freed the group
+  std::atomic<GroupId> group;          ///< 0: free; kClaimed while being set up
+  std::atomic<std::uint32_t> holders;  ///< members here that have not freed the group
   std::uint32_t members;
   Bell section_bell;
   std::uint64_t reserved[5];
@@ -121,8 +121,8 @@ struct alignas(kLine) VectorArea {
 /// One process of the node, written by it when it joins.
 struct alignas(kLine) Member {
   std::uint32_t rank;
-  std::int32_t domain;        ///< index of its L3 or NUMA domain; -1: spans several
-  std::uint64_t pid;          ///< in its own pid namespace
+  std::int32_t domain;  ///< index of its L3 or NUMA domain; -1: spans several
+  std::uint64_t pid;    ///< in its own pid namespace
   std::uint64_t pid_namespace;
   std::uint64_t reserved[5];
 };
@@ -135,9 +135,9 @@ struct alignas(kLine) PageHead {
   std::uint64_t session;  ///< number of this incarnation of the job
   std::uint64_t size;
   std::uint32_t domains;
-  std::uint32_t cores;          ///< usable by the ranks of this node together
-  std::uint32_t host_ranks;     ///< ranks of the job on this machine, all emulated nodes together
-  std::uint32_t can_publish;    ///< the transport carries frames (see Surroundings)
+  std::uint32_t cores;        ///< usable by the ranks of this node together
+  std::uint32_t host_ranks;   ///< ranks of the job on this machine, all emulated nodes together
+  std::uint32_t can_publish;  ///< the transport carries frames (see Surroundings)
   std::uint32_t reserved[4];
 };
 static_assert(sizeof(PageHead) == kLine);

@@ -96,7 +96,8 @@ Hello introduce(Rank rank) {
 
 Result<Door> Door::open() {
   Door door;
-  if (getrandom(door.name_.data(), door.name_.size(), 0) != static_cast<ssize_t>(door.name_.size())) {
+  if (getrandom(door.name_.data(), door.name_.size(), 0) !=
+      static_cast<ssize_t>(door.name_.size())) {
     return failure("no random numbers for the node's socket");
   }
   door.listener_.reset(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -120,9 +121,10 @@ Result<std::vector<Hello>> Door::receive(const std::vector<Rank>& expected, Nano
                                       [rank](const Hello& hello) { return hello.rank == rank; });
         if (!came) missing.append(rank);
       }
-      return Status(LOCKSTEP_E_BOOTSTRAP,
-                    fmt::format("ranks {} of this node did not join in time (LOCKSTEP_JOIN_TIMEOUT)",
-                                missing.text()));
+      return Status(
+          LOCKSTEP_E_BOOTSTRAP,
+          fmt::format("ranks {} of this node did not join in time (LOCKSTEP_JOIN_TIMEOUT)",
+                      missing.text()));
     }
     UniqueFd guest(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!guest || !is_same_user(guest.get())) continue;
@@ -224,8 +226,8 @@ Result<UniqueFd> make_memory(PageKind kind, std::size_t size) {
     shm_unlink(name.c_str());  // before first use: nobody can find it, nothing can be left
   }
   if (ftruncate(memory.get(), static_cast<off_t>(size)) != 0) {
-    return Status(LOCKSTEP_E_RESOURCE, fmt::format("the node's page of {} bytes: {}", size,
-                                                   std::strerror(errno)));
+    return Status(LOCKSTEP_E_RESOURCE,
+                  fmt::format("the node's page of {} bytes: {}", size, std::strerror(errno)));
   }
   if (kind == PageKind::memfd) {
     fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);

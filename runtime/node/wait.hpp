@@ -12,8 +12,8 @@
 namespace lockstep::node {
 
 struct WaitPolicy {
-  Nanos spin = 0;                  ///< how long to spin before yielding; 0: yield at once
-  Nanos yield = kMillisecond;      ///< how long to yield before sleeping
+  Nanos spin = 0;              ///< how long to spin before yielding; 0: yield at once
+  Nanos yield = kMillisecond;  ///< how long to yield before sleeping
 };
 
 inline void pause_core() noexcept {

@@ -9,7 +9,16 @@
 
 namespace lockstep {
 
-enum class Counter { rounds, frames_sent, frames_received, frames_rejected, bytes_sent, sleeps, fences, groups };
+enum class Counter {
+  rounds,
+  frames_sent,
+  frames_received,
+  frames_rejected,
+  bytes_sent,
+  sleeps,
+  fences,
+  groups
+};
 
 inline constexpr std::array<std::string_view, 8> kCounterNames = {
     "rounds",     "frames_sent", "frames_received", "frames_rejected",

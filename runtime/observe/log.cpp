@@ -21,10 +21,14 @@ spdlog::logger& logger() {
 
 spdlog::level::level_enum level_of(Level level) {
   switch (level) {
-    case Level::error: return spdlog::level::err;
-    case Level::warn: return spdlog::level::warn;
-    case Level::info: return spdlog::level::info;
-    case Level::debug: break;
+    case Level::error:
+      return spdlog::level::err;
+    case Level::warn:
+      return spdlog::level::warn;
+    case Level::info:
+      return spdlog::level::info;
+    case Level::debug:
+      break;
   }
   return spdlog::level::debug;
 }
@@ -43,6 +47,8 @@ void set_speaker(std::string speaker) {
   logger().set_pattern(fmt::format("lockstep %l: {}: %v", speaker));
 }
 
-void write(Level level, std::string_view text) { logger().log(level_of(level), text); }
+void write(Level level, std::string_view text) {
+  logger().log(level_of(level), text);
+}
 
 }  // namespace lockstep::log

@@ -70,7 +70,9 @@ Result<std::unique_ptr<Plugin>> Plugin::load(const std::string& path) {
   return std::unique_ptr<Plugin>(new Plugin(handle, table, path));
 }
 
-Plugin::~Plugin() { dlclose(handle_); }
+Plugin::~Plugin() {
+  dlclose(handle_);
+}
 
 const std::vector<std::string>& preferred() {
   static const std::vector<std::string> names = {"ucx", "pmix_fence"};
@@ -99,8 +101,8 @@ Result<std::unique_ptr<Plugin>> find(const std::string& name, const Config& conf
     if (std::filesystem::exists(path, ignored)) return Plugin::load(path.string());
   }
   return Status(LOCKSTEP_E_TRANSPORT,
-                fmt::format("no plugin {}{}{} in {}; install it, or set LOCKSTEP_PLUGIN_PATH", kPrefix,
-                            name, kSuffix, fmt::join(places, ", ")));
+                fmt::format("no plugin {}{}{} in {}; install it, or set LOCKSTEP_PLUGIN_PATH",
+                            kPrefix, name, kSuffix, fmt::join(places, ", ")));
 }
 
 std::vector<Candidate> survey(const Config& config) {

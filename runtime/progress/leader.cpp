@@ -8,7 +8,8 @@
 
 namespace lockstep::progress {
 
-Leader::Leader(Port& port, node::LocalGroup& local, std::vector<Rank> ranks, GroupId group, Rank first)
+Leader::Leader(Port& port, node::LocalGroup& local, std::vector<Rank> ranks, GroupId group,
+               Rank first)
     : port_(port), local_(local), ranks_(std::move(ranks)), group_(group), first_(first) {}
 
 Result<std::unique_ptr<Leader>> Leader::open(Port& port, node::LocalGroup& local,
@@ -19,7 +20,8 @@ Result<std::unique_ptr<Leader>> Leader::open(Port& port, node::LocalGroup& local
   if (port.has_frames()) {
     leader->between_ = std::make_unique<FrameExchange>(port, std::move(setup), *leader);
   } else {
-    Result<std::unique_ptr<TeamExchange>> team = TeamExchange::open(port, std::move(setup), *leader);
+    Result<std::unique_ptr<TeamExchange>> team =
+        TeamExchange::open(port, std::move(setup), *leader);
     if (!team.ok()) return team.status();
     leader->between_ = std::move(*team);
   }

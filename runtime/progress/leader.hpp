@@ -1,4 +1,5 @@
-// The leader's part of a round on several nodes: gather here, exchange with the others, release here.
+// The leader's part of a round on several nodes: gather here, exchange with the others, release
+// here.
 //
 // Driven by the leader's own thread while it is in a call, by the port's thread while it is not.
 #pragma once
@@ -44,8 +45,8 @@ class Leader final : public Listener, public engine::LocalViewSource {
   GroupId group_;
   Rank first_;  ///< the group's rank 0, as a job rank
   std::unique_ptr<Between> between_;
-  Epoch open_ = 0;       ///< the round being moved on; 0: none
-  Epoch exchanging_ = 0; ///< the round that has been handed to `between_`
+  Epoch open_ = 0;        ///< the round being moved on; 0: none
+  Epoch exchanging_ = 0;  ///< the round that has been handed to `between_`
   Epoch finished_ = 0;
 };
 

@@ -1,4 +1,5 @@
-// This process's way to other nodes: one transport or group operation, and the one thread behind it.
+// This process's way to other nodes: one transport or group operation, and the one thread behind
+// it.
 //
 // A caller in a round polls the port itself. The thread sleeps on the transport's descriptor and
 // takes over only while no caller of this process is in a round: it answers questions, forwards

@@ -30,7 +30,9 @@ TeamExchange::Head TeamExchange::head() const {
   return head;
 }
 
-std::uint64_t TeamExchange::word() const { return head().word; }
+std::uint64_t TeamExchange::word() const {
+  return head().word;
+}
 
 std::span<const std::byte> TeamExchange::vector() const {
   return std::span(buffer_).subspan(sizeof(Head), length_);
@@ -60,9 +62,12 @@ engine::ExchangeState TeamExchange::poll(Nanos) {
       port_.group_operation()->test(port_.self(), team_, buffer_.data(), buffer_.size());
   if (status == LOCKSTEP_AGAIN) return state_;
   if (status != LOCKSTEP_OK) {
-    break_now({LOCKSTEP_E_LOST, epoch_, {}, fmt::format("{} failed between nodes", port_.plugin().name)});
+    break_now(
+        {LOCKSTEP_E_LOST, epoch_, {}, fmt::format("{} failed between nodes", port_.plugin().name)});
   } else if ((head().signature & head().signature_complement) != 0) {
-    break_now({LOCKSTEP_E_MISMATCH, epoch_, {},
+    break_now({LOCKSTEP_E_MISMATCH,
+               epoch_,
+               {},
                local_.local_view(epoch_).site + ", but another node is in a different call"});
   } else {
     state_ = engine::ExchangeState::complete;
@@ -84,7 +89,9 @@ void TeamExchange::expire(Epoch epoch, Nanos) {
   break_now({LOCKSTEP_E_DEADLINE, epoch, std::move(view.missing), std::move(text)});
 }
 
-void TeamExchange::fail(engine::Verdict verdict) { break_now(std::move(verdict)); }
+void TeamExchange::fail(engine::Verdict verdict) {
+  break_now(std::move(verdict));
+}
 
 void TeamExchange::break_now(engine::Verdict verdict) {
   if (state_ == engine::ExchangeState::broken) return;

@@ -19,7 +19,8 @@ Plan dissemination(NodeIndex self, const Shape& shape) {
       plan.push_back({to, round, StepKind::send});
     }
     for (const NodeIndex hop : hops) {
-      const auto from = static_cast<NodeIndex>((std::uint64_t{self} + shape.size - hop) % shape.size);
+      const auto from =
+          static_cast<NodeIndex>((std::uint64_t{self} + shape.size - hop) % shape.size);
       plan.push_back({from, round, StepKind::wait});
     }
   }

@@ -40,7 +40,8 @@ std::filesystem::path shared_folder() {
   static const std::filesystem::path folder = [] {
     std::string name;
     if (the_session().is_main_process()) {
-      std::string pattern = (std::filesystem::temp_directory_path() / "lockstep-test-XXXXXX").string();
+      std::string pattern =
+          (std::filesystem::temp_directory_path() / "lockstep-test-XXXXXX").string();
       name = mkdtemp(pattern.data());
     }
     return the_session().job().broadcast(name);
@@ -58,8 +59,10 @@ TEST(Identity, RanksCountOffAndNodesAddUp) {
   struct Place {
     std::uint32_t rank, size, local_rank, local_size, node, nodes, main, local_main, last;
   };
-  const Place mine{s.rank(), s.size(), s.local_rank(), s.local_size(), s.node(), s.node_count(),
-                   s.is_main_process(), s.is_local_main_process(), s.is_last_process()};
+  const Place mine{
+      s.rank(),           s.size(),       s.local_rank(),      s.local_size(),
+      s.node(),           s.node_count(), s.is_main_process(), s.is_local_main_process(),
+      s.is_last_process()};
   const std::vector<Place> all = everybodys(s.job(), mine);
   std::vector<std::uint32_t> seen_on_node(s.node_count(), 0);
   for (std::uint32_t r = 0; r < s.size(); ++r) {
@@ -303,7 +306,8 @@ TEST(OnProcess, RunsThereAndNowhereElse) {
   EXPECT_EQ(s.on_local_main_process([] { return 1; }).has_value(), s.local_rank() == 0);
   EXPECT_EQ(s.on_last_process([] { return 1; }).has_value(), s.rank() + 1 == s.size());
   for (std::uint32_t r = 0; r < s.size(); ++r) {
-    EXPECT_EQ(s.on_process(r, [&] { return s.rank(); }), s.rank() == r ? std::optional(r) : std::nullopt);
+    EXPECT_EQ(s.on_process(r, [&] { return s.rank(); }),
+              s.rank() == r ? std::optional(r) : std::nullopt);
   }
   EXPECT_EQ(s.on_local_process(1, [] {}).has_value(), s.local_rank() == 1);
   EXPECT_FALSE(s.on_process(s.size(), [] {}).has_value());
@@ -361,7 +365,8 @@ TEST(Broadcast, BytesArriveWholeFromEveryRoot) {
   for (const std::size_t length : {0u, 1u, 1015u, 1016u, 1017u, 5000u, 100'000u}) {
     const std::uint32_t root = static_cast<std::uint32_t>(length) % s.size();
     std::string expected(length, '\0');
-    for (std::size_t i = 0; i < length; ++i) expected[i] = static_cast<char>((i * 131 + length) >> 3);
+    for (std::size_t i = 0; i < length; ++i)
+      expected[i] = static_cast<char>((i * 131 + length) >> 3);
     const std::string got =
         s.job().broadcast(s.rank() == root ? expected : std::string("not mine"), root);
     EXPECT_EQ(got, expected) << length;
@@ -414,7 +419,8 @@ TEST(Save, AMissingFolderIsAnErrorThatNamesIt) {
     s.save("/nonexistent/folder/model", [](std::ostream& out) { out << 1; });
     FAIL();
   } catch (const lockstep::ResourceError& error) {
-    EXPECT_NE(std::string(error.what()).find("/nonexistent/folder"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("/nonexistent/folder"), std::string::npos)
+        << error.what();
     EXPECT_NE(std::string(error.what()).find("No such file"), std::string::npos) << error.what();
   }
 }
@@ -455,6 +461,8 @@ TEST(Counters, ATreeSendsTwoFramesPerEdge) {
   }
 }
 
-TEST(ZLast, FilesAreRemoved) { forget_shared_folder(); }
+TEST(ZLast, FilesAreRemoved) {
+  forget_shared_folder();
+}
 
 }  // namespace

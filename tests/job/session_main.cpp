@@ -22,7 +22,9 @@ class FailurePrinter : public testing::EmptyTestEventListener {
 
 }  // namespace
 
-lockstep::Session& the_session() { return *session; }
+lockstep::Session& the_session() {
+  return *session;
+}
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);

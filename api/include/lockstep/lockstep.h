@@ -83,7 +83,7 @@ LOCKSTEP_API const char *lockstep_version(void);
  *
  * @param session_p  The new session; give it back with lockstep_session_leave().
  * @return LOCKSTEP_OK; LOCKSTEP_E_CONFIG, LOCKSTEP_E_IDENTITY, LOCKSTEP_E_BOOTSTRAP,
- *         LOCKSTEP_E_TRANSPORT, LOCKSTEP_E_RESOURCE: there is no session, the text says what to type;
+ *         LOCKSTEP_E_TRANSPORT, LOCKSTEP_E_RESOURCE: no session; the text says what to type;
  *         LOCKSTEP_E_STATE if this process has one already. */
 LOCKSTEP_API lockstep_status_t lockstep_session_join(lockstep_session_t *session_p);
 
@@ -172,8 +172,8 @@ LOCKSTEP_API lockstep_status_t lockstep_wait_for_everyone(lockstep_group_t group
 LOCKSTEP_API lockstep_status_t lockstep_arrive(lockstep_group_t group, const lockstep_call_t *call);
 
 /** Second half: looks whether everyone has arrived.
- * @return LOCKSTEP_OK (the round is over); LOCKSTEP_AGAIN; LOCKSTEP_E_STATE without lockstep_arrive;
- *         errors as above. */
+ * @return LOCKSTEP_OK (the round is over); LOCKSTEP_AGAIN; LOCKSTEP_E_STATE without
+ *         lockstep_arrive; errors as above. */
 LOCKSTEP_API lockstep_status_t lockstep_test(lockstep_group_t group);
 
 /** Second half: waits until everyone has arrived. The timeout is that of the matching arrive.
@@ -225,7 +225,7 @@ LOCKSTEP_API lockstep_status_t lockstep_check_trigger(lockstep_session_t session
  * outcome): about 1 KiB travels per round.
  *
  * @param bytes, length  Read on the root only; at most LOCKSTEP_BYTES_MAX.
- * @param bytes_p, length_p  On every member: the root's bytes, to be given back with lockstep_free().
+ * @param bytes_p, length_p  On every member: the root's bytes; give them back with lockstep_free().
  *                 A NUL follows them, so that text can be used as it is.
  * @return LOCKSTEP_OK; LOCKSTEP_E_LIMIT (too long, then on every member); LOCKSTEP_E_RESOURCE; the
  *         errors of a round. */
@@ -273,7 +273,7 @@ typedef int (*lockstep_writer_t)(int descriptor, void *context);
  * moment, even after SIGKILL or power loss. A temporary file left by a killed process has the name
  * ".<name>.lockstep-<rank>.tmp" and is taken over by the next save.
  *
- * @return LOCKSTEP_OK; LOCKSTEP_E_IO: nothing changed at `path`, the text has the system's reason. */
+ * @return LOCKSTEP_OK; LOCKSTEP_E_IO: nothing changed at `path`, the text has the reason. */
 LOCKSTEP_API lockstep_status_t lockstep_save(lockstep_session_t session, const char *path,
                                              lockstep_writer_t writer, void *context);
 

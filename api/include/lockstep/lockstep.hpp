@@ -31,12 +31,14 @@
 
 namespace lockstep {
 
-// ---- errors ---------------------------------------------------------------------------------------
+// ---- errors
+// ---------------------------------------------------------------------------------------
 
 /// Base of everything lockstep throws. what() says what happened, why, and what to do.
 class Error : public std::runtime_error {
  public:
-  Error(lockstep_status_t status, const std::string& text) : std::runtime_error(text), status_(status) {}
+  Error(lockstep_status_t status, const std::string& text)
+      : std::runtime_error(text), status_(status) {}
   lockstep_status_t status() const noexcept { return status_; }
 
  private:
@@ -138,7 +140,8 @@ Elsewhere<F> run_if(bool is_here, F&& f) {
 
 }  // namespace detail
 
-// ---- calls ----------------------------------------------------------------------------------------
+// ---- calls
+// ----------------------------------------------------------------------------------------
 
 /// How a call is made: wait_for_everyone({.name = "epoch end", .timeout = 5s}).
 struct Options {
@@ -154,8 +157,9 @@ struct Options {
 
 using Where = std::source_location;
 
-/// An open section of which this process may be the first. Ends with the scope; a scope that is left
-/// by an exception tells the others so (use the callable form to tell them the exception's text).
+/// An open section of which this process may be the first. Ends with the scope; a scope that is
+/// left by an exception tells the others so (use the callable form to tell them the exception's
+/// text).
 class [[nodiscard]] FirstScope {
  public:
   FirstScope(lockstep_group_t group, const lockstep_call_t& call)
@@ -205,7 +209,8 @@ class [[nodiscard]] Arrival {
   lockstep_group_t group_;
 };
 
-// ---- groups ---------------------------------------------------------------------------------------
+// ---- groups
+// ---------------------------------------------------------------------------------------
 
 /// An ordered set of ranks. Collective calls are made by all of them in the same order.
 class Group {
@@ -216,7 +221,9 @@ class Group {
   std::uint32_t rank() const { return lockstep_group_rank(handle_.get()); }
   std::uint32_t size() const { return lockstep_group_size(handle_.get()); }
   /// Job rank of a member.
-  std::uint32_t member(std::uint32_t rank) const { return lockstep_group_member(handle_.get(), rank); }
+  std::uint32_t member(std::uint32_t rank) const {
+    return lockstep_group_member(handle_.get(), rank);
+  }
   lockstep_group_t handle() const noexcept { return handle_.get(); }
 
   /// Returns when every member has called it.
@@ -231,10 +238,11 @@ class Group {
     return Arrival(handle_.get());
   }
 
-  /// Runs `f` on the group's rank 0, then on the others. If it throws on rank 0, rank 0 gets its own
-  /// exception and every other member FirstFailed with the text; `f` does not run there.
+  /// Runs `f` on the group's rank 0, then on the others. If it throws on rank 0, rank 0 gets its
+  /// own exception and every other member FirstFailed with the text; `f` does not run there.
   template <std::invocable F>
-  std::invoke_result_t<F> first(F&& f, const Options& options = {}, const Where& where = Where::current()) {
+  std::invoke_result_t<F> first(F&& f, const Options& options = {},
+                                const Where& where = Where::current()) {
     FirstScope scope(handle_.get(), options.at(where));
     const auto run = [&]() -> std::invoke_result_t<F> {
       try {
@@ -267,15 +275,16 @@ class Group {
     const lockstep_call_t call = options.at(where);
     void* copy = nullptr;
     std::size_t length = 0;
-    detail::check(lockstep_broadcast(handle_.get(), root, bytes.data(), bytes.size(), &call, &copy, &length));
+    detail::check(
+        lockstep_broadcast(handle_.get(), root, bytes.data(), bytes.size(), &call, &copy, &length));
     const std::unique_ptr<void, void (*)(void*)> owner(copy, lockstep_free);
     return {static_cast<const char*>(copy), length};
   }
   /// The root's value, on every member.
   template <class T>
-    requires std::is_trivially_copyable_v<T>
-  T broadcast_value(const T& value, std::uint32_t root = 0, const Options& options = {},
-                    const Where& where = Where::current()) {
+  requires std::is_trivially_copyable_v<T> T
+  broadcast_value(const T& value, std::uint32_t root = 0, const Options& options = {},
+                  const Where& where = Where::current()) {
     const std::string bytes =
         broadcast({reinterpret_cast<const char*>(&value), sizeof value}, root, options, where);
     if (bytes.size() != sizeof(T)) {
@@ -298,7 +307,8 @@ class Group {
                              const Where& where = Where::current()) {
     const lockstep_call_t call = options.at(where);
     lockstep_group_t group = nullptr;
-    detail::check(lockstep_group_split(handle_.get(), colour.value_or(LOCKSTEP_NO_GROUP), &call, &group));
+    detail::check(
+        lockstep_group_split(handle_.get(), colour.value_or(LOCKSTEP_NO_GROUP), &call, &group));
     if (group == nullptr) return std::nullopt;
     return Group(group, true);
   }
@@ -314,15 +324,18 @@ class Group {
   std::unique_ptr<std::remove_pointer_t<lockstep_group_t>, Free> handle_;
 };
 
-// ---- session --------------------------------------------------------------------------------------
+// ---- session
+// --------------------------------------------------------------------------------------
 
 enum class Scope { node, job };
 
 /// This process's membership in the job. Joins when made, leaves when destroyed.
 class Session {
  public:
-  Session() : handle_(join()), job_(Group::borrowed(lockstep_session_job(handle_.get()))),
-              local_(Group::borrowed(lockstep_session_local(handle_.get()))) {}
+  Session()
+      : handle_(join()),
+        job_(Group::borrowed(lockstep_session_job(handle_.get()))),
+        local_(Group::borrowed(lockstep_session_local(handle_.get()))) {}
 
   std::uint32_t rank() const { return lockstep_session_rank(handle_.get()); }
   std::uint32_t size() const { return lockstep_session_size(handle_.get()); }
@@ -349,7 +362,8 @@ class Session {
                                              const Where& where = Where::current()) {
     return job_.first(std::forward<F>(f), options, where);
   }
-  FirstScope main_process_first(const Options& options = {}, const Where& where = Where::current()) {
+  FirstScope main_process_first(const Options& options = {},
+                                const Where& where = Where::current()) {
     return job_.first(options, where);
   }
   template <std::invocable F>
@@ -357,7 +371,8 @@ class Session {
                                                    const Where& where = Where::current()) {
     return local_.first(std::forward<F>(f), options, where);
   }
-  FirstScope local_main_process_first(const Options& options = {}, const Where& where = Where::current()) {
+  FirstScope local_main_process_first(const Options& options = {},
+                                      const Where& where = Where::current()) {
     return local_.first(options, where);
   }
 
@@ -403,8 +418,8 @@ class Session {
   /// fewer items than ranks. With padding every share is as long as the longest: the last item of
   /// the whole input is repeated.
   template <std::ranges::random_access_range R>
-  std::vector<std::ranges::range_value_t<R>> split_between_processes(const R& inputs,
-                                                                     bool apply_padding = false) const {
+  std::vector<std::ranges::range_value_t<R>> split_between_processes(
+      const R& inputs, bool apply_padding = false) const {
     const auto total = static_cast<std::uint64_t>(std::ranges::size(inputs));
     const auto [begin, end] = split_between_processes(total);
     const auto first = std::ranges::begin(inputs);
@@ -420,8 +435,8 @@ class Session {
 
   /// Prints once per node (as Accelerate does) or once per job.
   void print(const std::string& text, Scope scope = Scope::node) {
-    detail::check(lockstep_print(handle_.get(), scope == Scope::job ? LOCKSTEP_PER_JOB : LOCKSTEP_PER_NODE,
-                                 text.c_str()));
+    detail::check(lockstep_print(
+        handle_.get(), scope == Scope::job ? LOCKSTEP_PER_JOB : LOCKSTEP_PER_NODE, text.c_str()));
   }
   void print_in_order(const std::string& text, const Options& options = {},
                       const Where& where = Where::current()) {

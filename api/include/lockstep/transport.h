@@ -29,7 +29,12 @@ extern "C" {
 /** Longest vector in bytes that a group operation must combine. */
 #define LOCKSTEP_VECTOR_MAX 1024u
 
-enum { LOCKSTEP_LOG_ERROR = 0, LOCKSTEP_LOG_WARN = 1, LOCKSTEP_LOG_INFO = 2, LOCKSTEP_LOG_DEBUG = 3 };
+enum {
+  LOCKSTEP_LOG_ERROR = 0,
+  LOCKSTEP_LOG_WARN = 1,
+  LOCKSTEP_LOG_INFO = 2,
+  LOCKSTEP_LOG_DEBUG = 3
+};
 
 /** What the runtime tells a plugin. Borrowed: valid during the call that gets it, except `log` and
  * `context`, which stay valid until `close` returns. */
@@ -74,7 +79,7 @@ typedef struct lockstep_transport {
   lockstep_status_t (*post)(void *self, uint32_t peer, const void *frame, size_t length);
   /** Moves things along and hands over what arrived. Returns how many events it handed over. */
   size_t (*poll)(void *self, const lockstep_inbox_t *inbox);
-  /** A descriptor that becomes readable when `poll` has work, once armed; -1: can only be polled. */
+  /** A descriptor that becomes readable when `poll` has work, once armed; -1: only to be polled. */
   int (*wake_fd)(void *self);
   /** Before sleeping on wake_fd. LOCKSTEP_OK: sleep; LOCKSTEP_AGAIN: something is there, poll. */
   lockstep_status_t (*arm)(void *self);

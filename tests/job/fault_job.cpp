@@ -1,0 +1,139 @@
+// A job that goes wrong in one way, named by its argument; every rank prints what it saw.
+//
+// Each rank prints one line: "rank R: STATUS missing LIST: TEXT", or "rank R: ok".
+#include <signal.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <string>
+#include <thread>
+
+#include "lockstep/lockstep.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using lockstep::Session;
+
+bool is_culprit(const Session& s, const char* list) {
+  for (const char* at = list; *at != '\0';) {
+    char* end = nullptr;
+    if (std::strtoul(at, &end, 10) == s.rank()) return true;
+    at = *end == ',' ? end + 1 : end;
+  }
+  return false;
+}
+
+void say(const Session& s, const std::string& what) {
+  // One write, so that lines of several ranks do not mix.
+  std::fprintf(stdout, "%s", ("rank " + std::to_string(s.rank()) + ": " + what + "\n").c_str());
+  std::fflush(stdout);
+}
+
+void observe(const Session& s, const std::function<void()>& call) {
+  try {
+    call();
+    say(s, "ok");
+  } catch (const lockstep::BrokenGroup& error) {
+    std::string missing;
+    for (const std::uint32_t rank : error.missing()) {
+      missing += (missing.empty() ? "" : ",") + std::to_string(rank);
+    }
+    say(s, std::string(lockstep_status_name(error.status())) + " missing " + missing + ": " +
+               error.what());
+  } catch (const lockstep::Error& error) {
+    say(s, std::string(lockstep_status_name(error.status())) + ": " + error.what());
+  }
+}
+
+/// The culprits come late; everybody must get the same verdict, also they.
+void late(Session& s, const char* culprits) {
+  s.wait_for_everyone();
+  if (is_culprit(s, culprits)) std::this_thread::sleep_for(2s);
+  observe(s, [&] { s.wait_for_everyone({.name = "epoch end", .timeout = 300ms}); });
+  // The group is broken for good: a second call says so at once.
+  observe(s, [&] { s.wait_for_everyone({.name = "after"}); });
+}
+
+/// Everybody is a little late, nobody too late: no verdict.
+void slow(Session& s, const char* culprits) {
+  s.wait_for_everyone();
+  if (is_culprit(s, culprits)) std::this_thread::sleep_for(1s);
+  observe(s, [&] { s.wait_for_everyone({.name = "epoch end", .timeout = 20s}); });
+}
+
+void mismatch(Session& s, const char* culprits) {
+  s.wait_for_everyone();
+  observe(s, [&] {
+    if (is_culprit(s, culprits)) {
+      (void)s.check_trigger({.name = "stop"});
+    } else {
+      s.wait_for_everyone({.name = "epoch end"});
+    }
+  });
+}
+
+void names(Session& s, const char* culprits) {
+  observe(
+      s, [&] { s.wait_for_everyone({.name = is_culprit(s, culprits) ? "step 499" : "step 500"}); });
+}
+
+void leave(Session& s, const char* culprits) {
+  s.wait_for_everyone();
+  if (is_culprit(s, culprits)) return;
+  observe(s, [&] { s.wait_for_everyone({.name = "epoch end", .timeout = 20s}); });
+}
+
+void die(Session& s, const char* culprits) {
+  s.wait_for_everyone();
+  if (is_culprit(s, culprits)) raise(SIGKILL);
+  observe(s, [&] { s.wait_for_everyone({.name = "epoch end", .timeout = 3s}); });
+}
+
+/// The first of a section dies in it.
+void die_first(Session& s, const char*) {
+  s.wait_for_everyone();
+  observe(s, [&] {
+    s.main_process_first(
+        [&] {
+          if (s.is_main_process()) raise(SIGKILL);
+        },
+        {.timeout = 10s});
+  });
+}
+
+/// A long section: the others say whom they wait for.
+void long_first(Session& s, const char*) {
+  observe(s, [&] {
+    s.main_process_first([&] {
+      if (s.is_main_process()) std::this_thread::sleep_for(1500ms);
+    });
+  });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string mode = argc > 1 ? argv[1] : "";
+  const char* const culprits = argc > 2 ? argv[2] : "";
+  const char* const rank = std::getenv("PMIX_RANK");
+  if (mode == "never_joins" && rank != nullptr && std::strcmp(rank, culprits) == 0) {
+    std::this_thread::sleep_for(10s);
+    return 0;
+  }
+  const std::map<std::string, void (*)(Session&, const char*)> modes = {
+      {"late", late},   {"slow", slow}, {"mismatch", mismatch},   {"names", names},
+      {"leave", leave}, {"die", die},   {"die_first", die_first}, {"long_first", long_first}};
+  try {
+    Session session;
+    if (mode != "never_joins") modes.at(mode)(session, culprits);
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+}
