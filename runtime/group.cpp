@@ -1,6 +1,8 @@
 // Rounds of a group: arrive, wait on the ladder, and finish, on one node or many.
 #include "runtime/group.hpp"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <cassert>
 #include <cstring>
@@ -209,6 +211,8 @@ Status Group::test() {
     is_open_ = false;
     return status;
   }
+  // A loop around test() would otherwise keep a shared core from those it waits for.
+  if (around_.policy.spin == 0) sched_yield();
   return Status::again();
 }
 

@@ -1,6 +1,6 @@
 // The contract of a group operation, run as one process per rank under a PMIx launcher.
 //
-// Method: every contribution follows from one seed, so each member computes the OR that it must get.
+// Method: every contribution follows from one seed, so each member computes the OR it must get.
 // Usage: <launcher> -n N group_conformance PLUGIN.so [ROUNDS]
 #include <dlfcn.h>
 #include <pmix.h>
@@ -35,8 +35,8 @@ std::uint32_t my_rank = 0;  // for messages; set once
   _exit(EXIT_FAILURE);
 }
 
-#define REQUIRE(condition)                       \
-  do {                                           \
+#define REQUIRE(condition)                        \
+  do {                                            \
     if (!(condition)) fail(__LINE__, #condition); \
   } while (false)
 
@@ -77,8 +77,7 @@ class Team {
   bool test() {
     constexpr unsigned char kUntouched = 0x5a;
     Vector combined(expected_.size(), kUntouched);
-    const lockstep_status_t status =
-        table_.test(self_, team_, combined.data(), combined.size());
+    const lockstep_status_t status = table_.test(self_, team_, combined.data(), combined.size());
     if (status == LOCKSTEP_AGAIN) {
       REQUIRE(combined == Vector(expected_.size(), kUntouched));
       return false;

@@ -10,7 +10,9 @@
 
 namespace lockstep::conformance {
 
-void PrintTo(const Candidate& candidate, std::ostream* out) { *out << candidate.path; }
+void PrintTo(const Candidate& candidate, std::ostream* out) {
+  *out << candidate.path;
+}
 
 std::vector<Candidate>& candidates() {
   static std::vector<Candidate> list;

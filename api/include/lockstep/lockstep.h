@@ -171,7 +171,8 @@ LOCKSTEP_API lockstep_status_t lockstep_wait_for_everyone(lockstep_group_t group
  * @return LOCKSTEP_OK; LOCKSTEP_E_BUSY if a round is open here; errors as above. */
 LOCKSTEP_API lockstep_status_t lockstep_arrive(lockstep_group_t group, const lockstep_call_t *call);
 
-/** Second half: looks whether everyone has arrived.
+/** Second half: looks whether everyone has arrived. Where ranks share cores it gives the core away
+ * once before it returns LOCKSTEP_AGAIN.
  * @return LOCKSTEP_OK (the round is over); LOCKSTEP_AGAIN; LOCKSTEP_E_STATE without
  *         lockstep_arrive; errors as above. */
 LOCKSTEP_API lockstep_status_t lockstep_test(lockstep_group_t group);

@@ -157,7 +157,8 @@ void Command::expect_nothing_left() const {
   const auto limit = Clock::now() + kDying;
   while (Clock::now() < limit && !(processes().empty() && fs::is_empty(folder_))) usleep(10'000);
   for (const pid_t pid : processes()) {
-    ADD_FAILURE() << "process left: " << pid << " " << content_of(fmt::format("/proc/{}/cmdline", pid));
+    ADD_FAILURE() << "process left: " << pid << " "
+                  << content_of(fmt::format("/proc/{}/cmdline", pid));
   }
   for (const auto& entry : fs::recursive_directory_iterator(folder_)) {
     ADD_FAILURE() << "file left: " << entry.path();
@@ -171,7 +172,9 @@ Result run(const Words& words, const Command::Options& options) {
   return result;
 }
 
-Result run(const Words& words) { return run(words, Command::Options{}); }
+Result run(const Words& words) {
+  return run(words, Command::Options{});
+}
 
 Words lockstep_run(const Words& options) {
   Words words{LOCKSTEP_COMMAND, "run"};

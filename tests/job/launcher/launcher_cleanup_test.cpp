@@ -1,4 +1,5 @@
-// Proves that no process and no file outlives a job, whichever single process gets SIGKILL, and when.
+// Proves that no process and no file outlives a job, whichever single process gets SIGKILL, and
+// when.
 #include "tests/job/launcher/command_runner.hpp"
 
 #include <fmt/format.h>
@@ -20,7 +21,9 @@ Words tough_job(const Words& options) {
   return words;
 }
 
-void wait_until_up(Command& command) { command.wait_for_output("up\nup\nup\nup\n"); }
+void wait_until_up(Command& command) {
+  command.wait_for_output("up\nup\nup\nup\n");
+}
 
 TEST(LauncherCleanup, OrphansOfFinishedRanksAreEnded) {
   EXPECT_EQ(run(probe({"-n", "4", "--nodes", "2"}, {"orphan"})).exit_code, 0);
@@ -81,7 +84,7 @@ TEST(LauncherCleanup, SigkillAtARandomMomentLeavesNothing) {
     kill(command.pid(), SIGTERM);
     command.wait();
     command.expect_nothing_left();
-    if (HasFailure()) return;
+    if (testing::Test::HasFailure()) return;
   }
 }
 

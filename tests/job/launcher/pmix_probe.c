@@ -1,6 +1,6 @@
 /* A rank that checks with libpmix alone what the launcher promises, and that misbehaves on demand. */
 #define _GNU_SOURCE
-#include <errno.h>
+#include <fcntl.h>
 #include <pmix.h>
 #include <sched.h>
 #include <signal.h>
@@ -354,9 +354,22 @@ static bool run_mode(const char *mode, char **arguments) {
   return run_bad_rank(mode, arguments);
 }
 
+/* probe fds: before PMIx opens its own. */
+static int show_fds(void) {
+  enum { MANY = 1024 };
+  char text[MANY * 6];
+  int length = 0;
+  for (int fd = 0; fd < MANY; ++fd) {
+    if (fcntl(fd, F_GETFD) >= 0) length += snprintf(text + length, 6, " %d", fd);
+  }
+  printf("fds%.*s\n", length, text);
+  return 0;
+}
+
 int main(int argc, char **argv) {
   char *none[] = {NULL, NULL, NULL, NULL};
   if (argc < 2) return 98;
+  if (strcmp(argv[1], "fds") == 0) return show_fds();
   must("init", PMIx_Init(&me, NULL, 0));
   for (int i = 2; i < argc && i < 5; ++i) none[i - 2] = argv[i];
   if (!run_mode(argv[1], none)) fail("unknown mode %s", argv[1]);

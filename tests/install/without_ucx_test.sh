@@ -1,0 +1,11 @@
+#!/bin/bash
+# Builds without UCX and runs a job on two nodes over the fallback. usage: without_ucx_test.sh SOURCE WORK
+set -euo pipefail
+source=$1 work=$2
+launcher=()
+command -v ccache >/dev/null && launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+cmake -S "$source" -B "$work" -G Ninja "${launcher[@]}" -DLOCKSTEP_WITH_UCX=OFF -DLOCKSTEP_BUILD_TESTS=OFF >/dev/null
+ninja -C "$work" >"$work/build.log" || { cat "$work/build.log"; exit 1; }
+test ! -e "$work/plugins/lockstep_ucx.so"
+timeout 60 "$work/api/cli/lockstep" info | grep -q 'no plugin lockstep_ucx.so'
+timeout 60 "$work/api/cli/lockstep" run -n 4 --nodes 2 "$work/api/cli/lockstep" topo | tee /dev/stderr | grep -q pmix_fence

@@ -1,0 +1,598 @@
+// One exchange, driven by hand: what it sends, when it completes, and what it answers.
+// Method: the test is the network and the other nodes; every frame in and out is looked at. Courses of
+// events with several exchanges are the simulator's business (tests/sim).
+#include "runtime/engine/exchange.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <random>
+
+namespace lockstep::engine {
+namespace {
+
+using schedule::Plan;
+using schedule::Shape;
+
+constexpr Nanos kGrace = 10 * kMillisecond;
+constexpr std::uint32_t kSignature = 11;
+constexpr std::uint32_t kRanksPerNode = 2;
+
+using Bytes = std::vector<std::byte>;
+
+/// A frame with its payload copied, so that it outlives the call that made it.
+struct Sent {
+  NodeIndex peer;
+  Frame frame;
+  Bytes payload;
+};
+
+/// One node of a group, with the rest of the world in the test's hands.
+class Desk : public LocalViewSource {
+ public:
+  Desk(NodeIndex self, std::uint32_t nodes, Plan plan, Nanos grace = kGrace)
+      : exchange_(setup(self, nodes, std::move(plan), grace), *this) {}
+
+  static Desk tree(NodeIndex self, std::uint32_t nodes) {
+    return {self, nodes, schedule::tree(self, Shape{nodes, 2})};
+  }
+  static Desk dissemination(NodeIndex self, Shape shape) {
+    return {self, shape.size, schedule::dissemination(self, shape)};
+  }
+
+  LocalView local_view(Epoch) const override { return view; }
+
+  void enter(Epoch epoch, std::uint64_t word, std::uint32_t signature = kSignature) {
+    exchange_.enter(epoch, {word, {}, signature, 0}, time, output_);
+    view.signature = signature;
+    collect();
+  }
+  /// Hands in a frame as node `from` would send it.
+  bool receive(NodeIndex from, Frame frame) {
+    frame.sender = from * kRanksPerNode;
+    const bool is_ours = exchange_.receive(frame, time, output_);
+    collect();
+    return is_ours;
+  }
+  void ask(Epoch epoch) {
+    exchange_.ask(epoch, time, output_);
+    collect();
+  }
+  void lose(NodeIndex node) {
+    exchange_.lose(node, time, output_);
+    collect();
+  }
+  void tick(Nanos at) {
+    time = at;
+    exchange_.tick(time, output_);
+    collect();
+  }
+  void fail(Verdict verdict) {
+    exchange_.fail(std::move(verdict), output_);
+    collect();
+  }
+
+  ExchangeState state() const { return exchange_.state(); }
+  const Exchange& exchange() const { return exchange_; }
+  /// Takes what was sent since the last look.
+  std::vector<Sent> sent() { return std::exchange(sent_, {}); }
+
+  LocalView view;
+  Nanos time = 1;
+
+ private:
+  static Exchange::Setup setup(NodeIndex self, std::uint32_t nodes, Plan plan, Nanos grace) {
+    Exchange::Setup made{};
+    made.group = 5;
+    made.session = 77;
+    made.self = self;
+    made.plan = std::move(plan);
+    made.grace = grace;
+    for (NodeIndex node = 0; node < nodes; ++node) {
+      made.leaders.push_back(node * kRanksPerNode);
+      made.members.push_back(RankSet({{node * kRanksPerNode, kRanksPerNode}}));
+      made.hosts.push_back("n" + std::to_string(node));
+    }
+    return made;
+  }
+  void collect() {
+    for (const Outgoing& outgoing : output_) {
+      const auto payload = outgoing.frame.payload;
+      sent_.push_back({outgoing.peer, outgoing.frame, Bytes(payload.begin(), payload.end())});
+    }
+    output_.clear();
+  }
+
+  Exchange exchange_;
+  Output output_;
+  std::vector<Sent> sent_;
+};
+
+Frame frame_of(FrameType type, Epoch epoch) {
+  Frame frame;
+  frame.type = type;
+  frame.epoch = epoch;
+  frame.signature = kSignature;
+  return frame;
+}
+
+Frame fact(Epoch epoch, std::uint16_t step, std::uint64_t word, std::uint32_t signature = kSignature) {
+  Frame frame = frame_of(FrameType::fact, epoch);
+  frame.step = step;
+  frame.word = word;
+  frame.signature = signature;
+  return frame;
+}
+
+/// An answer that nobody of the sender's members is missing, or that `missing` are.
+struct Answer {
+  Answer(Epoch epoch, const RankSet& missing, std::uint32_t signature = kSignature,
+         std::string_view site = "") {
+    bool truncated = false;
+    payload = encode_ranges(missing, kPayloadMax / 2, truncated);
+    frame = frame_of(FrameType::answer, epoch);
+    frame.step = static_cast<std::uint16_t>(payload.size());
+    frame.signature = signature;
+    for (const char c : site) payload.push_back(static_cast<std::byte>(c));
+    frame.payload = payload;
+  }
+  Bytes payload;
+  Frame frame;
+};
+
+std::size_t count(const std::vector<Sent>& sent, FrameType type) {
+  return static_cast<std::size_t>(std::count_if(
+      sent.begin(), sent.end(), [type](const Sent& one) { return one.frame.type == type; }));
+}
+
+constexpr std::uint16_t kUp = 0;
+constexpr std::uint16_t kDown = 1;
+
+// -- the normal course
+
+TEST(Exchange, ALoneNodeCompletesAtOnce) {
+  Desk desk = Desk::tree(0, 1);
+  desk.enter(1, 6);
+  EXPECT_EQ(desk.state(), ExchangeState::complete);
+  EXPECT_EQ(desk.exchange().word(), 6u);
+  EXPECT_TRUE(desk.sent().empty());
+}
+
+TEST(Exchange, ALeafReportsUpwardsAndWaits) {
+  Desk desk = Desk::tree(1, 2);
+  desk.enter(1, 2);
+  const auto sent = desk.sent();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].peer, 0u);
+  EXPECT_EQ(sent[0].frame.type, FrameType::fact);
+  EXPECT_EQ(sent[0].frame.session, 77u);
+  EXPECT_EQ(sent[0].frame.group, 5u);
+  EXPECT_EQ(sent[0].frame.epoch, 1u);
+  EXPECT_EQ(sent[0].frame.sender, 2u);
+  EXPECT_EQ(sent[0].frame.word, 2u);
+  EXPECT_EQ(sent[0].frame.step, kUp);
+  EXPECT_EQ(desk.state(), ExchangeState::open);
+  EXPECT_TRUE(desk.receive(0, fact(1, kDown, 3)));
+  EXPECT_EQ(desk.state(), ExchangeState::complete);
+  EXPECT_EQ(desk.exchange().word(), 3u);
+}
+
+TEST(Exchange, AnInnerNodeWaitsForAllItsChildren) {
+  Desk desk = Desk::tree(1, 5);  // children 3 and 4, parent 0
+  desk.enter(1, 1);
+  desk.receive(3, fact(1, kUp, 2));
+  EXPECT_TRUE(desk.sent().empty()) << "a report about a child that has not reported";
+  desk.receive(4, fact(1, kUp, 4));
+  const auto up = desk.sent();
+  ASSERT_EQ(up.size(), 1u);
+  EXPECT_EQ(up[0].frame.word, 7u);
+  desk.receive(0, fact(1, kDown, 31));
+  const auto down = desk.sent();
+  ASSERT_EQ(down.size(), 2u);
+  EXPECT_EQ(down[0].frame.word, 31u);
+  EXPECT_EQ(desk.state(), ExchangeState::complete);
+}
+
+TEST(Exchange, FactsThatComeBeforeItsOwnEntryCount) {
+  Desk desk = Desk::tree(0, 3);
+  desk.receive(1, fact(1, kUp, 2));
+  desk.receive(2, fact(1, kUp, 4));
+  EXPECT_EQ(desk.state(), ExchangeState::idle) << "nobody here has entered";
+  EXPECT_TRUE(desk.sent().empty());
+  desk.enter(1, 1);
+  EXPECT_EQ(desk.state(), ExchangeState::complete);
+  EXPECT_EQ(desk.exchange().word(), 7u);
+}
+
+TEST(Exchange, RepeatedAndOldFactsChangeNothing) {
+  Desk desk = Desk::tree(0, 2);
+  for (Epoch epoch = 1; epoch <= 4; ++epoch) {
+    desk.enter(epoch, 1);
+    for (Epoch old = 1; old < epoch; ++old) EXPECT_TRUE(desk.receive(1, fact(old, kUp, 64)));
+    EXPECT_EQ(desk.state(), ExchangeState::open);
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(desk.receive(1, fact(epoch, kUp, 2)));
+    EXPECT_EQ(desk.state(), ExchangeState::complete);
+    EXPECT_EQ(desk.exchange().word(), 3u);
+    EXPECT_EQ(desk.sent().size(), 1u) << "one message down, however often the report comes";
+  }
+}
+
+TEST(Exchange, AnEpochStartsWithoutTheBitsOfTheLast) {
+  Desk desk = Desk::tree(0, 2);
+  for (Epoch epoch = 1; epoch <= 6; ++epoch) {
+    const std::uint64_t theirs = std::uint64_t{1} << (2 * epoch);
+    const Bytes vector(static_cast<std::size_t>(8 - epoch), static_cast<std::byte>(1u << epoch));
+    Frame up = fact(epoch, kUp, theirs);
+    up.payload = vector;
+    if (epoch % 2 == 0) desk.receive(1, up);  // before the entry or after it
+    desk.enter(epoch, 1);
+    if (epoch % 2 == 1) desk.receive(1, up);
+    ASSERT_EQ(desk.state(), ExchangeState::complete);
+    EXPECT_EQ(desk.exchange().word(), theirs | 1);
+    const auto result = desk.exchange().vector();
+    EXPECT_TRUE(std::equal(result.begin(), result.end(), vector.begin(), vector.end()));
+  }
+}
+
+TEST(Exchange, FramesThatDoNotBelongHereAreRefused) {
+  Desk desk = Desk::tree(1, 5);
+  desk.enter(1, 1);
+  desk.sent();
+  EXPECT_FALSE(desk.receive(77, fact(1, kUp, 2))) << "not a leader of this group";
+  EXPECT_FALSE(desk.receive(1, fact(1, kUp, 2))) << "itself";
+  EXPECT_FALSE(desk.receive(2, fact(1, kUp, 2))) << "no step of the plan";
+  EXPECT_FALSE(desk.receive(3, fact(1, kDown, 2))) << "another step of the plan";
+  EXPECT_FALSE(desk.receive(3, fact(3, kUp, 2))) << "nobody can be two epochs ahead";
+  EXPECT_FALSE(desk.receive(3, frame_of(FrameType::outcome, 1)));
+  EXPECT_TRUE(desk.sent().empty());
+  EXPECT_EQ(desk.state(), ExchangeState::open);
+}
+
+// -- questions
+
+TEST(Exchange, AnAnswerNamesWhoIsMissingAndFreezesTheEpoch) {
+  Desk desk = Desk::tree(0, 2);
+  desk.view.missing = RankSet({{1, 1}});
+  desk.receive(1, frame_of(FrameType::ask, 1));
+  const auto sent = desk.sent();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].peer, 1u);
+  EXPECT_EQ(sent[0].frame.type, FrameType::answer);
+  EXPECT_EQ(sent[0].frame.epoch, 1u);
+  EXPECT_EQ(sent[0].frame.flags, 0u);
+  EXPECT_EQ(decode_ranges(sent[0].payload)->text(), "1");
+
+  desk.view.missing = {};
+  desk.receive(1, fact(1, kUp, 2));
+  desk.enter(1, 1);
+  EXPECT_EQ(desk.state(), ExchangeState::open) << "it has promised not to complete the epoch";
+  desk.receive(1, frame_of(FrameType::resume, 1));
+  EXPECT_EQ(desk.state(), ExchangeState::complete);
+  EXPECT_EQ(desk.exchange().word(), 3u);
+}
+
+TEST(Exchange, AVerdictEndsAFrozenEpoch) {
+  Desk desk = Desk::tree(0, 2);
+  desk.receive(1, frame_of(FrameType::ask, 1));
+  desk.receive(1, fact(1, kUp, 2));
+  desk.enter(1, 1);
+  Verdict verdict;
+  verdict.cause = LOCKSTEP_E_DEADLINE;
+  verdict.epoch = 1;
+  verdict.missing = RankSet({{0, 1}});
+  const Bytes payload = encode_verdict(verdict);
+  Frame broken = frame_of(FrameType::broken, 1);
+  broken.payload = payload;
+  desk.receive(1, broken);
+  EXPECT_EQ(desk.state(), ExchangeState::broken);
+  EXPECT_EQ(desk.exchange().verdict().missing.text(), "0");
+  desk.receive(1, frame_of(FrameType::resume, 1));
+  EXPECT_EQ(desk.state(), ExchangeState::broken) << "broken is for good";
+}
+
+TEST(Exchange, AFinishedEpochIsAnsweredWithItsResult) {
+  Desk desk = Desk::tree(0, 2);
+  desk.receive(1, fact(1, kUp, 2));
+  desk.enter(1, 1);
+  desk.enter(2, 8);  // the answer must survive the next entry
+  desk.sent();
+  desk.receive(1, frame_of(FrameType::ask, 1));
+  const auto sent = desk.sent();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].frame.flags, kAnswerComplete);
+  EXPECT_EQ(sent[0].frame.word, 3u);
+  EXPECT_EQ(desk.state(), ExchangeState::open);
+}
+
+TEST(Exchange, WhoAsksTakesOverAFinishedResult) {
+  Desk desk = Desk::tree(1, 3);
+  desk.enter(1, 2);
+  desk.ask(1);
+  EXPECT_EQ(count(desk.sent(), FrameType::ask), 2u);
+  Frame complete = frame_of(FrameType::answer, 1);
+  complete.flags = kAnswerComplete;
+  complete.word = 7;
+  desk.receive(0, complete);
+  EXPECT_EQ(desk.state(), ExchangeState::complete);
+  EXPECT_EQ(desk.exchange().word(), 7u);
+  EXPECT_EQ(count(desk.sent(), FrameType::resume), 2u) << "the others may go on as well";
+}
+
+TEST(Exchange, AVerdictNamesWhatAllAnswersName) {
+  Desk desk = Desk::tree(0, 3);
+  desk.enter(1, 1);
+  desk.ask(1);
+  desk.receive(1, Answer(1, RankSet({{3, 1}})).frame);
+  EXPECT_EQ(desk.state(), ExchangeState::open) << "one answer is still out";
+  desk.sent();
+  desk.receive(2, Answer(1, RankSet({{4, 2}})).frame);
+  ASSERT_EQ(desk.state(), ExchangeState::broken);
+  EXPECT_EQ(desk.exchange().verdict().cause, LOCKSTEP_E_DEADLINE);
+  EXPECT_EQ(desk.exchange().verdict().missing.text(), "3-5");
+  const auto sent = desk.sent();
+  EXPECT_EQ(count(sent, FrameType::broken), 2u);
+  EXPECT_EQ(decode_verdict(sent.at(0).payload)->missing.text(), "3-5");
+}
+
+TEST(Exchange, NobodyMissingMeansGoOn) {
+  Desk desk = Desk::tree(0, 3);
+  desk.enter(1, 1);
+  desk.ask(1);
+  desk.receive(1, fact(1, kUp, 2));
+  desk.receive(2, fact(1, kUp, 4));
+  EXPECT_EQ(desk.state(), ExchangeState::open) << "who asks does not complete before it has decided";
+  desk.receive(1, Answer(1, {}).frame);
+  desk.receive(1, Answer(1, {}).frame);  // repeated: is still one answer
+  EXPECT_EQ(desk.state(), ExchangeState::open);
+  desk.sent();
+  desk.receive(2, Answer(1, {}).frame);
+  EXPECT_EQ(desk.state(), ExchangeState::complete);
+  EXPECT_EQ(count(desk.sent(), FrameType::resume), 2u);
+}
+
+TEST(Exchange, WhoDoesNotAnswerIsNamedAfterTheGrace) {
+  Desk desk = Desk::tree(0, 3);
+  desk.enter(1, 1);
+  desk.ask(1);
+  desk.receive(1, Answer(1, {}).frame);
+  desk.tick(kGrace);
+  EXPECT_EQ(desk.state(), ExchangeState::open);
+  desk.tick(kGrace + 1);
+  ASSERT_EQ(desk.state(), ExchangeState::broken);
+  EXPECT_EQ(desk.exchange().verdict().cause, LOCKSTEP_E_LOST);
+  EXPECT_EQ(desk.exchange().verdict().missing.text(), "4-5");
+  EXPECT_EQ(desk.exchange().verdict().text, "rank 4 on n2 does not answer");
+}
+
+TEST(Exchange, ALostNodeEndsTheRoundAndTheNext) {
+  Desk desk = Desk::tree(0, 2);
+  desk.receive(1, fact(1, kUp, 2));
+  desk.enter(1, 1);
+  ASSERT_EQ(desk.state(), ExchangeState::complete);
+  desk.lose(1);
+  EXPECT_EQ(desk.state(), ExchangeState::complete) << "the round is over, and was fine";
+  desk.enter(2, 1);
+  ASSERT_EQ(desk.state(), ExchangeState::broken);
+  EXPECT_EQ(desk.exchange().verdict().cause, LOCKSTEP_E_LOST);
+  EXPECT_EQ(desk.exchange().verdict().missing.text(), "2-3");
+}
+
+TEST(Exchange, AnswersWithAnotherSignatureAreAMismatch) {
+  Desk desk = Desk::tree(0, 3);
+  desk.view.site = "rank 0 at a.cpp:1";
+  desk.enter(1, 1);
+  desk.ask(1);
+  desk.receive(1, Answer(1, {}, kSignature, "rank 2 at a.cpp:1").frame);
+  desk.receive(2, Answer(1, {}, 99, "rank 4 at b.cpp:2").frame);
+  ASSERT_EQ(desk.state(), ExchangeState::broken);
+  EXPECT_EQ(desk.exchange().verdict().cause, LOCKSTEP_E_MISMATCH);
+  EXPECT_TRUE(desk.exchange().verdict().missing.empty());
+  EXPECT_EQ(desk.exchange().verdict().text, "rank 0 at a.cpp:1, but rank 4 at b.cpp:2");
+}
+
+TEST(Exchange, ALowerNodesQuestionReplacesItsOwn) {
+  Desk desk = Desk::tree(1, 3);
+  desk.enter(1, 2);
+  desk.ask(1);
+  EXPECT_TRUE(desk.exchange().is_asking());
+  desk.receive(2, frame_of(FrameType::ask, 1));
+  EXPECT_TRUE(desk.exchange().is_asking()) << "a higher node gives way";
+  desk.receive(0, frame_of(FrameType::ask, 1));
+  EXPECT_FALSE(desk.exchange().is_asking());
+  desk.sent();
+  desk.receive(2, frame_of(FrameType::resume, 1));
+  desk.receive(0, fact(1, kDown, 7));
+  EXPECT_EQ(desk.state(), ExchangeState::open) << "only node 0 may lift the freeze";
+  desk.receive(0, frame_of(FrameType::resume, 1));
+  EXPECT_EQ(desk.state(), ExchangeState::complete);
+}
+
+TEST(Exchange, AFreezeThatNobodyLiftsMakesItAskByItself) {
+  Desk desk = Desk::tree(1, 3);
+  desk.enter(1, 2);
+  desk.receive(2, frame_of(FrameType::ask, 1));
+  desk.sent();
+  desk.tick(desk.time + 3 * kGrace - 1);
+  EXPECT_TRUE(desk.sent().empty());
+  desk.tick(desk.time + 1);
+  EXPECT_EQ(count(desk.sent(), FrameType::ask), 2u);
+}
+
+TEST(Exchange, ABrokenNodeTellsWhoAsks) {
+  Desk desk = Desk::tree(0, 2);
+  Verdict verdict;
+  verdict.cause = LOCKSTEP_E_MISMATCH;
+  verdict.epoch = 1;
+  verdict.text = "here, but there";
+  desk.fail(verdict);
+  EXPECT_EQ(count(desk.sent(), FrameType::broken), 1u);
+  desk.receive(1, frame_of(FrameType::ask, 1));
+  const auto sent = desk.sent();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].frame.type, FrameType::broken);
+  EXPECT_EQ(decode_verdict(sent[0].payload)->text, "here, but there");
+  desk.enter(1, 1);
+  EXPECT_EQ(desk.state(), ExchangeState::broken);
+}
+
+TEST(Exchange, AVerdictOnAFinishedEpochIsNotBelieved) {
+  Desk desk = Desk::tree(0, 2);
+  desk.receive(1, fact(1, kUp, 2));
+  desk.enter(1, 1);
+  Verdict verdict;
+  verdict.cause = LOCKSTEP_E_DEADLINE;
+  verdict.epoch = 1;
+  const Bytes payload = encode_verdict(verdict);
+  Frame broken = frame_of(FrameType::broken, 1);
+  broken.payload = payload;
+  desk.receive(1, broken);
+  EXPECT_EQ(desk.state(), ExchangeState::complete);
+}
+
+TEST(Exchange, MalformedAnswersAndVerdictsAreAsIfTheyHadNotCome) {
+  Desk desk = Desk::tree(0, 2);
+  desk.enter(1, 1);
+  desk.ask(1);
+  const Bytes junk(12, std::byte{0xff});
+  Frame answer = frame_of(FrameType::answer, 1);
+  answer.payload = junk;
+  for (const std::uint16_t step : {std::uint16_t{8}, std::uint16_t{12}, std::uint16_t{13}}) {
+    answer.step = step;
+    desk.receive(1, answer);
+    EXPECT_EQ(desk.state(), ExchangeState::open);
+    EXPECT_TRUE(desk.exchange().is_asking());
+  }
+  Frame broken = frame_of(FrameType::broken, 1);
+  broken.payload = junk;
+  desk.receive(1, broken);
+  EXPECT_EQ(desk.state(), ExchangeState::open);
+}
+
+TEST(Exchange, NoSequenceOfFramesDoesHarm) {
+  std::mt19937_64 random(22);
+  for (int run = 0; run < 2'000; ++run) {
+    Desk desk = run % 2 == 0 ? Desk::tree(1, 5) : Desk::dissemination(1, {5, 3});
+    Bytes payload(kPayloadMax);
+    for (std::byte& byte : payload) byte = static_cast<std::byte>(random() % 3);
+    Epoch epoch = 0;
+    for (int i = 0; i < 60; ++i) {
+      Frame frame;
+      frame.type = static_cast<FrameType>(1 + random() % kFrameTypeLast);
+      frame.epoch = random() % 20 == 0 ? random() : epoch + random() % 3;
+      frame.word = random();
+      frame.signature = random() % 4 == 0 ? 99 : kSignature;
+      frame.step = static_cast<std::uint16_t>(random() % 4);
+      frame.flags = static_cast<std::uint16_t>(random() % 4);
+      frame.payload = std::span(payload).first(random() % (kPayloadMax + 1));
+      desk.receive(static_cast<NodeIndex>(random() % 6), frame);
+      const bool may_enter = desk.state() == ExchangeState::idle || desk.state() == ExchangeState::complete;
+      if (random() % 4 == 0 && may_enter) desk.enter(++epoch, 1);
+      if (random() % 16 == 0) desk.ask(epoch + random() % 2);
+      if (random() % 64 == 0) desk.lose(static_cast<NodeIndex>(random() % 5));
+      desk.tick(desk.time + static_cast<Nanos>(random() % kGrace));
+      for (const Sent& sent : desk.sent()) {
+        ASSERT_LT(sent.peer, 5u);
+        ASSERT_NE(sent.peer, 1u);
+        ASSERT_LE(sent.payload.size(), kPayloadMax);
+      }
+    }
+  }
+}
+
+// -- courses of events that a review of this engine found
+
+// The other node is in another call and was faster: its fact came before this node's entry.
+TEST(Exchange, AFactThatComesEarlyShowsAMismatchToo) {
+  Desk desk = Desk::tree(0, 2);
+  desk.receive(1, fact(1, kUp, 2, 99));
+  desk.enter(1, 1, kSignature);
+  EXPECT_NE(desk.state(), ExchangeState::complete) << "members are in different calls";
+}
+
+// Frames may overtake each other: the next epoch's fact of a peer is not its fact of this epoch.
+TEST(Exchange, ANewerFactDoesNotStandForAnOlderOne) {
+  Desk desk = Desk::dissemination(0, {3, 3});
+  desk.enter(1, 1);
+  desk.receive(1, fact(2, 0, 64));  // node 1 has completed epoch 1 and goes on
+  desk.receive(2, fact(1, 0, 4));
+  EXPECT_EQ(desk.state(), ExchangeState::open) << "node 1's word of epoch 1 is still on its way";
+  desk.receive(1, fact(1, 0, 2));
+  EXPECT_EQ(desk.state(), ExchangeState::complete);
+  EXPECT_EQ(desk.exchange().word(), 7u);
+}
+
+// Somebody has completed the epoch: a freeze by a node that has given way must not delay that.
+TEST(Exchange, AFinishedResultLiftsEveryFreeze) {
+  Desk desk = Desk::tree(1, 3);
+  desk.enter(1, 2);
+  desk.ask(1);
+  desk.receive(2, frame_of(FrameType::ask, 1));  // crosses this node's own question
+  Frame complete = frame_of(FrameType::answer, 1);
+  complete.flags = kAnswerComplete;
+  complete.word = 7;
+  desk.receive(0, complete);
+  EXPECT_EQ(desk.state(), ExchangeState::complete);
+}
+
+// A question about the next epoch says that this one has been completed elsewhere.
+TEST(Exchange, AVerdictOnTheNextEpochDoesNotBreakThisOne) {
+  Desk desk = Desk::tree(1, 2);
+  desk.enter(1, 2);
+  Verdict verdict;
+  verdict.cause = LOCKSTEP_E_DEADLINE;
+  verdict.epoch = 2;
+  verdict.missing = RankSet({{2, 2}});
+  const Bytes payload = encode_verdict(verdict);
+  Frame broken = frame_of(FrameType::broken, 2);
+  broken.payload = payload;
+  desk.receive(0, broken);
+  desk.receive(0, fact(1, kDown, 3));
+  EXPECT_EQ(desk.state(), ExchangeState::complete) << "node 0 has completed epoch 1";
+}
+
+// More ranks are missing on one node than fit into its answer.
+TEST(Exchange, ACutAnswerMakesACutVerdict) {
+  Desk desk = Desk::tree(0, 2);
+  desk.enter(1, 1);
+  desk.ask(1);
+  Answer answer(1, RankSet({{3, 1}}));
+  answer.frame.flags = kTruncated;
+  desk.receive(1, answer.frame);
+  ASSERT_EQ(desk.state(), ExchangeState::broken);
+  EXPECT_TRUE(desk.exchange().verdict().is_truncated);
+}
+
+// An answer to an earlier question of this node says nothing about now.
+TEST(Exchange, AnAnswerToAnEarlierQuestionDoesNotCount) {
+  Desk desk = Desk::tree(1, 3);
+  desk.enter(1, 2);
+  desk.ask(1);
+  desk.receive(0, frame_of(FrameType::ask, 1));     // gives its own question up,
+  desk.receive(0, frame_of(FrameType::resume, 1));  // and everybody has entered meanwhile
+  desk.ask(1);
+  const auto sent = desk.sent();
+  const auto question = std::find_if(sent.rbegin(), sent.rend(), [](const Sent& one) {
+    return one.frame.type == FrameType::ask;
+  });
+  ASSERT_NE(question, sent.rend());
+  desk.receive(2, Answer(1, RankSet({{5, 1}})).frame);  // to the first question, late
+  Answer now(1, {});
+  now.frame.site = question->frame.site;
+  now.frame.word = question->frame.word;
+  desk.receive(2, now.frame);
+  desk.receive(0, now.frame);
+  EXPECT_NE(desk.state(), ExchangeState::broken) << "rank 5 has entered long since";
+}
+
+TEST(Exchange, AGraceWithoutEndDoesNotOverflow) {
+  Desk desk(1, 2, schedule::tree(1, {2, 2}), kNever);
+  desk.enter(1, 2);
+  desk.receive(0, frame_of(FrameType::ask, 1));
+  desk.sent();
+  desk.tick(desk.time + 3600 * kSecond);
+  EXPECT_TRUE(desk.sent().empty()) << "the freeze has no end, so this node does not ask";
+}
+
+}  // namespace
+}  // namespace lockstep::engine
