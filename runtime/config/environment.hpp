@@ -1,6 +1,7 @@
 // A snapshot of the environment: the only door to it, so that tests can hand in their own.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
