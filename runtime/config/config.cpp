@@ -202,7 +202,8 @@ Result<Config> Config::load(const Environment& environment, std::vector<std::str
                                                    setting.name, text, setting.form));
     }
   }
-  for (const auto& [name, value] : environment) {
+  for (const auto& entry : environment) {
+    const std::string& name = entry.first;
     if (!name.starts_with("LOCKSTEP_")) continue;
     const bool known = std::any_of(kSettings.begin(), kSettings.end(),
                                    [&](const Setting& s) { return name == s.name; });

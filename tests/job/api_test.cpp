@@ -85,21 +85,21 @@ TEST(Identity, RanksCountOffAndNodesAddUp) {
 }
 
 TEST(WaitForEveryone, NobodyLeavesBeforeEverybodyHasEntered) {
-  constexpr int kRounds = 200;
+  constexpr std::size_t kRounds = 200;
   Session& s = the_session();
   std::mt19937 random(s.rank() + 1);
   struct Times {
     std::array<std::int64_t, kRounds> entry, exit;
   };
   Times mine{};
-  for (int i = 0; i < kRounds; ++i) {
+  for (std::size_t i = 0; i < kRounds; ++i) {
     if (random() % 16 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 2000));
     mine.entry[i] = clock_ns();
     s.wait_for_everyone({.name = "round"});
     mine.exit[i] = clock_ns();
   }
   const std::vector<Times> all = everybodys(s.job(), mine);
-  for (int i = 0; i < kRounds; ++i) {
+  for (std::size_t i = 0; i < kRounds; ++i) {
     std::int64_t last_entry = INT64_MIN;
     std::int64_t first_exit = INT64_MAX;
     for (const Times& times : all) {

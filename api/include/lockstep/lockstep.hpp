@@ -16,7 +16,6 @@
 #include <optional>
 #include <ostream>
 #include <ranges>
-#include <source_location>
 #include <span>
 #include <stdexcept>
 #include <streambuf>
@@ -143,19 +142,27 @@ Elsewhere<F> run_if(bool is_here, F&& f) {
 // ---- calls
 // ----------------------------------------------------------------------------------------
 
+/// The place of a call. std::source_location in all but name: clang 14 has none.
+struct Where {
+  const char* file;
+  std::uint32_t line;
+  static constexpr Where current(const char* file = __builtin_FILE(),
+                                 std::uint32_t line = __builtin_LINE()) noexcept {
+    return {file, line};
+  }
+};
+
 /// How a call is made: wait_for_everyone({.name = "epoch end", .timeout = 5s}).
 struct Options {
   const char* name = nullptr;  ///< members must agree on it; borrowed
   /// Zero: the configured default. Negative: never give up.
   std::chrono::nanoseconds timeout{0};
 
-  lockstep_call_t at(const std::source_location& where) const noexcept {
+  lockstep_call_t at(const Where& where) const noexcept {
     const std::int64_t ns = timeout.count();
-    return {name, where.file_name(), where.line(), ns < 0 ? LOCKSTEP_FOREVER : ns};
+    return {name, where.file, where.line, ns < 0 ? LOCKSTEP_FOREVER : ns};
   }
 };
-
-using Where = std::source_location;
 
 /// An open section of which this process may be the first. Ends with the scope; a scope that is
 /// left by an exception tells the others so (use the callable form to tell them the exception's
