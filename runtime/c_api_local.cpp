@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <random>
 #include <string>
 
 #include <fmt/format.h>
@@ -41,23 +42,27 @@ lockstep_status_t print_lines(std::string text) {
 /// A file that becomes visible under its name only when it is whole and on disk.
 class Replacement {
  public:
-  Replacement(std::string path, Rank rank) : path_(std::move(path)) {
+  explicit Replacement(std::string path) : path_(std::move(path)) {
     const auto slash = path_.rfind('/');
     folder_ = slash == std::string::npos ? "." : slash == 0 ? "/" : path_.substr(0, slash);
     const std::string name = slash == std::string::npos ? path_ : path_.substr(slash + 1);
-    temporary_ = fmt::format("{}/.{}.lockstep-{}.tmp", folder_, name, rank);
+    // Unlike any other's, also of another job that saves to the same path on another host.
+    std::random_device random;
+    temporary_ = fmt::format("{}/.{}.lockstep-{:08x}{:08x}.tmp", folder_, name, random(), random());
   }
   ~Replacement() {
-    if (file_) unlink(temporary_.c_str());
+    if (has_name_) unlink(temporary_.c_str());
   }
   Replacement(const Replacement&) = delete;
   Replacement& operator=(const Replacement&) = delete;
 
   Status open() {
-    // What a killed process left under this name is ours to overwrite; a link is not followed.
-    unlink(temporary_.c_str());
+    // Without a name it is gone if this process is killed. Not every file system can do that.
+    file_.reset(::open(folder_.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666));
+    if (file_) return {};
     file_.reset(
         ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666));
+    has_name_ = static_cast<bool>(file_);
     return file_ ? Status{} : failure("cannot create", temporary_);
   }
   int descriptor() const { return file_.get(); }
@@ -66,13 +71,19 @@ class Replacement {
     struct stat old {};
     // A replaced file keeps its permissions.
     if (stat(path_.c_str(), &old) == 0) fchmod(file_.get(), old.st_mode & 07777);
-    if (fsync(file_.get()) != 0) return failure("cannot sync", temporary_);
+    if (fsync(file_.get()) != 0) return failure("cannot sync", path_);
+    if (!has_name_) {
+      const std::string self = fmt::format("/proc/self/fd/{}", file_.get());
+      if (linkat(AT_FDCWD, self.c_str(), AT_FDCWD, temporary_.c_str(), AT_SYMLINK_FOLLOW) != 0) {
+        return failure("cannot name", temporary_);
+      }
+      has_name_ = true;
+    }
     if (rename(temporary_.c_str(), path_.c_str()) != 0) return failure("cannot rename to", path_);
-    file_.reset();
+    has_name_ = false;
     const UniqueFd folder(::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!folder || fsync(folder.get()) != 0) {
-      return failure("the file is there, but its name may not survive a power loss: sync of",
-                     folder_);
+      return failure("the file is there, but may not survive a power loss: sync of", folder_);
     }
     return {};
   }
@@ -85,6 +96,7 @@ class Replacement {
   std::string folder_;
   std::string temporary_;
   UniqueFd file_;
+  bool has_name_ = false;
 };
 
 }  // namespace
@@ -143,9 +155,8 @@ lockstep_status_t lockstep_save(lockstep_session_t session, const char* path,
   if (path == nullptr || *path == '\0' || writer == nullptr)
     return invalid("path or writer is empty");
   return guard([&] {
-    const Rank rank = of(session)->identity().rank;
-    if (rank != 0) return LOCKSTEP_OK;
-    Replacement file(path, rank);
+    if (of(session)->identity().rank != 0) return LOCKSTEP_OK;
+    Replacement file(path);
     if (Status status = file.open(); !status.ok()) return keep(status);
     if (writer(file.descriptor(), context) != 0) {
       return keep(

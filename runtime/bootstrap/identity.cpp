@@ -13,16 +13,23 @@ namespace {
 struct Source {
   const char* name;
   const char* rank;
-  const char* size;
+  std::array<const char*, 2> sizes;  ///< the first that is there counts
+  bool is_whole;  ///< one of the two without the other is a fault, not a stranger
 };
 
 /// In the order of trust: the closer to the process manager, the earlier.
 constexpr std::array kSources = {
-    Source{"Cray PMI", "PMI_RANK", "PMI_SIZE"},  // with PMI_LOCAL_RANK; plain PMI2 has the same two
-    Source{"Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"},
-    Source{"Slurm", "SLURM_PROCID", "SLURM_NTASKS"},
-    Source{"torch", "RANK", "WORLD_SIZE"},
+    Source{"PMI", "PMI_RANK", {"PMI_SIZE", nullptr}, true},  // Cray's and Slurm's pmi2
+    Source{"Slurm", "SLURM_PROCID", {"SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"}, true},
+    Source{"torch", "RANK", {"WORLD_SIZE", nullptr}, false},
 };
+
+const char* size_name(const Environment& environment, const Source& source) {
+  for (const char* const name : source.sizes) {
+    if (name != nullptr && environment.get(name)) return name;
+  }
+  return nullptr;
+}
 
 std::string host_name() {
   std::array<char, 256> name{};
@@ -50,17 +57,29 @@ std::vector<Rank> Identity::members(NodeIndex node) const {
 Result<std::optional<Claim>> claim_of(const Environment& environment) {
   for (const Source& source : kSources) {
     const auto rank_text = environment.get(source.rank);
-    const auto size_text = environment.get(source.size);
-    if (!rank_text || !size_text || is_batch_shell(environment, source)) continue;
+    const char* const size_from = size_name(environment, source);
+    const bool has_both = rank_text && size_from != nullptr;
+    const bool has_any = rank_text || size_from != nullptr;
+    // An allocation's shell has SLURM_NTASKS and no rank: it is a job of one, not half a task.
+    if (!has_any || is_batch_shell(environment, source) || (!has_both && !source.is_whole))
+      continue;
+    if (!has_both) {
+      return Status(
+          LOCKSTEP_E_IDENTITY,
+          fmt::format("{} is set, but {} is not: who this process is cannot be told; unset "
+                      "what is left over, or set LOCKSTEP_BOOTSTRAP=single",
+                      rank_text ? source.rank : size_from,
+                      rank_text ? source.sizes.front() : source.rank));
+    }
     const auto rank = environment.number(source.rank);
-    const auto size = environment.number(source.size);
+    const auto size = environment.number(size_from);
     if (!rank || !size || *size == 0 || *rank >= *size) {
       return Status(LOCKSTEP_E_IDENTITY,
                     fmt::format("{}={} with {}={} makes no sense: expected a rank below the size",
-                                source.rank, *rank_text, source.size, *size_text));
+                                source.rank, *rank_text, size_from, *environment.get(size_from)));
     }
     return std::optional<Claim>(
-        Claim{fmt::format("{} ({}, {})", source.name, source.rank, source.size), *rank, *size});
+        Claim{fmt::format("{} ({}, {})", source.name, source.rank, size_from), *rank, *size});
   }
   return std::optional<Claim>();
 }

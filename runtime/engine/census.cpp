@@ -1,5 +1,6 @@
 // The other course of a round: somebody waits too long, asks everybody, and one verdict is reached.
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -10,7 +11,8 @@ namespace lockstep::engine {
 void Exchange::ask(Epoch epoch, Nanos now, Output& out) {
   if (state_ == ExchangeState::broken || is_asking()) return;
   if (epoch <= epoch_ && state_ != ExchangeState::open) return;  // completed meanwhile
-  if (frozen_epoch_ == epoch && now < frozen_until_) return;     // somebody else is deciding
+  if (freeze(epoch).epoch == epoch && now < freeze(epoch).until)
+    return;  // somebody else is deciding
   census_ = Census{};
   census_.epoch = epoch;
   census_.until = after(now, setup_.grace);
@@ -19,7 +21,9 @@ void Exchange::ask(Epoch epoch, Nanos now, Output& out) {
   for (NodeIndex node = 0; node < lost_.size(); ++node) {
     if (lost_[node]) add_silent(node, "has left or cannot be reached");
   }
-  send_all(make(FrameType::ask, epoch), out);
+  Frame question = make(FrameType::ask, epoch);
+  question.site = ++question_;
+  send_all(question, out);
   if (census_.answers == setup_.members.size()) decide(out);
 }
 
@@ -50,15 +54,8 @@ void Exchange::add_silent(NodeIndex node, const char* why) {
 
 void Exchange::on_ask(NodeIndex from, const Frame& frame, Nanos now, Output& out) {
   Frame answer = make(FrameType::answer, frame.epoch);
-  if (state_ == ExchangeState::broken) {
-    scratch_ = encode_verdict(verdict_);
-    Frame broken = make(FrameType::broken, verdict_.epoch);
-    broken.payload = scratch_;
-    out.push_back({from, broken});
-    return;
-  }
-  const bool has_completed =
-      frame.epoch < epoch_ || (frame.epoch == epoch_ && state_ == ExchangeState::complete);
+  answer.site = frame.site;
+  const bool has_completed = frame.epoch <= completed_;
   if (has_completed) {
     answer.flags = kAnswerComplete;
     if (inbox(frame.epoch).epoch == frame.epoch) {
@@ -69,11 +66,19 @@ void Exchange::on_ask(NodeIndex from, const Frame& frame, Nanos now, Output& out
     out.push_back({from, answer});
     return;
   }
+  if (state_ == ExchangeState::broken) {
+    scratch_ = encode_verdict(verdict_);
+    Frame broken = make(FrameType::broken, verdict_.epoch);
+    broken.payload = scratch_;
+    out.push_back({from, broken});
+    return;
+  }
   // The lowest node that asks decides; a higher one gives its own question up.
   if (is_asking() && census_.epoch == frame.epoch && from < setup_.self) census_ = Census{};
-  if (frozen_epoch_ != frame.epoch || from < frozen_by_) frozen_by_ = from;
-  frozen_epoch_ = frame.epoch;
-  frozen_until_ = after(now, 3 * setup_.grace);
+  Freeze& frozen = freeze(frame.epoch);
+  if (frozen.epoch != frame.epoch || from < frozen.by) frozen.by = from;
+  frozen.epoch = frame.epoch;
+  frozen.until = after(after(after(now, setup_.grace), setup_.grace), setup_.grace);
 
   const LocalView view = local_.local_view(frame.epoch);
   bool truncated = false;
@@ -86,10 +91,15 @@ void Exchange::on_ask(NodeIndex from, const Frame& frame, Nanos now, Output& out
   }
   answer.payload = scratch_;
   out.push_back({from, answer});
+  // Whoever asks about the next epoch has completed this one, and has its result.
+  if (state_ == ExchangeState::open && frame.epoch == epoch_ + 1) ask(epoch_, now, out);
 }
 
 void Exchange::on_answer(NodeIndex from, const Frame& frame, Output& out) {
-  if (!is_asking() || frame.epoch != census_.epoch || census_.answered[from]) return;
+  if (!is_asking() || frame.epoch != census_.epoch || frame.site != question_ ||
+      census_.answered[from])
+    return;
+  if ((frame.flags & kTruncated) != 0) census_.is_truncated = true;
   if ((frame.flags & kAnswerComplete) != 0) {
     adopt_result(frame, out);
     return;
@@ -112,7 +122,8 @@ void Exchange::adopt_result(const Frame& answer, Output& out) {
   // but facts, and the answer holds what all of them add up to.
   if (epoch == epoch_ && state_ == ExchangeState::open) {
     combine(epoch, answer.word, answer.payload);
-    for (Wait& wait : waits_) wait.heard = std::max(wait.heard, epoch);
+    for (Wait& wait : waits_) wait.heard[epoch & 1] = {epoch, signature_};
+    if (freeze(epoch).epoch == epoch) freeze(epoch).epoch = 0;
     advance(out);
   }
   send_all(make(FrameType::resume, epoch), out);
@@ -123,7 +134,7 @@ void Exchange::decide(Output& out) {
   census_ = Census{};
   if (!census.is_mismatch && census.missing.empty()) {
     send_all(make(FrameType::resume, census.epoch), out);
-    thaw(out);
+    thaw(census.epoch, out);
     return;
   }
   Verdict verdict;
@@ -134,6 +145,7 @@ void Exchange::decide(Output& out) {
   // In a mismatch nobody is missing: everybody came, but not to the same place.
   if (!census.is_mismatch) verdict.missing = std::move(census.missing);
   verdict.text = std::move(census.text);
+  verdict.is_truncated = census.is_truncated;
   fail(std::move(verdict), out);
 }
 
@@ -148,22 +160,36 @@ void Exchange::fail(Verdict verdict, Output& out) {
 }
 
 void Exchange::on_resume(NodeIndex from, const Frame& frame, Output& out) {
-  if (frozen_epoch_ != frame.epoch || frozen_by_ != from) return;
-  thaw(out);
+  if (freeze(frame.epoch).epoch != frame.epoch || freeze(frame.epoch).by != from) return;
+  thaw(frame.epoch, out);
 }
 
-void Exchange::thaw(Output& out) {
-  frozen_epoch_ = 0;
+void Exchange::thaw(Epoch epoch, Output& out) {
+  freeze(epoch).epoch = 0;
+  if (state_ == ExchangeState::open) {
+    for (std::size_t i = 0; i < cursor_; ++i) {
+      const schedule::Step& step = setup_.plan[i];
+      if (step.kind != schedule::StepKind::send) continue;
+      Frame fact = make(FrameType::fact, epoch_);
+      fact.step = step.round;
+      fact.word = inbox(epoch_).word;
+      fact.payload = vector();
+      out.push_back({step.peer, fact});
+    }
+  }
   advance(out);
 }
 
-void Exchange::on_broken(const Frame& frame) {
+void Exchange::on_broken(const Frame& frame, Nanos now, Output& out) {
   if (state_ == ExchangeState::broken) return;
   auto verdict = decode_verdict(frame.payload);
   if (!verdict) return;
-  const bool has_completed =
-      frame.epoch < epoch_ || (frame.epoch == epoch_ && state_ == ExchangeState::complete);
-  if (has_completed || verdict->epoch != frame.epoch) return;
+  if (frame.epoch <= completed_ || verdict->epoch != frame.epoch) return;
+  if (state_ == ExchangeState::open && frame.epoch > epoch_) {
+    next_verdict_ = std::move(*verdict);
+    ask(epoch_, now, out);
+    return;
+  }
   verdict_ = std::move(*verdict);
   state_ = ExchangeState::broken;
   census_ = Census{};
@@ -181,15 +207,16 @@ void Exchange::lose(NodeIndex node, Nanos now, Output& out) {
 }
 
 void Exchange::tick(Nanos now, Output& out) {
+  notice(now, out);
   if (is_asking() && now >= census_.until) {
     for (NodeIndex node = 0; node < setup_.members.size(); ++node) {
       add_silent(node, "does not answer");
     }
     decide(out);
   }
-  if (frozen_epoch_ != 0 && now >= frozen_until_) {
-    const Epoch epoch = frozen_epoch_;
-    frozen_epoch_ = 0;
+  for (Freeze& frozen : freezes_) {
+    if (frozen.epoch == 0 || now < frozen.until) continue;
+    const Epoch epoch = std::exchange(frozen.epoch, 0);
     if (epoch == epoch_ && state_ == ExchangeState::open) ask(epoch, now, out);
   }
 }

@@ -11,7 +11,7 @@ Exchange::Exchange(Setup setup, const LocalViewSource& local)
     : setup_(std::move(setup)), local_(local), lost_(setup_.members.size(), false) {
   for (const schedule::Step& step : setup_.plan) {
     wait_of_.push_back(waits_.size());
-    if (step.kind == schedule::StepKind::wait) waits_.push_back({step.peer, step.round, 0});
+    if (step.kind == schedule::StepKind::wait) waits_.push_back({step.peer, step.round, {}});
   }
 }
 
@@ -73,6 +73,16 @@ void Exchange::enter(Epoch epoch, const Contribution& mine, Nanos now, Output& o
   cursor_ = 0;
   state_ = ExchangeState::open;
   combine(epoch, mine.word, mine.vector);
+  notice(now, out);
+  if (next_verdict_) {
+    verdict_ = std::move(*next_verdict_);
+    state_ = ExchangeState::broken;
+    return;
+  }
+  const bool is_mixed = std::any_of(waits_.begin(), waits_.end(), [&](const Wait& w) {
+    return w.heard[epoch & 1].epoch == epoch && w.heard[epoch & 1].signature != signature_;
+  });
+  if (is_mixed) ask(epoch, now, out);
   // A leader that everybody waits for must not wait on the lost: find out at once.
   if (std::find(lost_.begin(), lost_.end(), true) != lost_.end()) {
     ask(epoch, now, out);
@@ -85,7 +95,8 @@ void Exchange::advance(Output& out) {
   for (; cursor_ < setup_.plan.size(); ++cursor_) {
     const schedule::Step& step = setup_.plan[cursor_];
     if (step.kind == schedule::StepKind::wait) {
-      if (waits_[wait_of_[cursor_]].heard < epoch_) return;
+      const Wait::Heard& heard = waits_[wait_of_[cursor_]].heard[epoch_ & 1];
+      if (heard.epoch != epoch_ || heard.signature != signature_) return;
       continue;
     }
     Frame fact = make(FrameType::fact, epoch_);
@@ -94,10 +105,23 @@ void Exchange::advance(Output& out) {
     fact.payload = vector();
     out.push_back({step.peer, fact});
   }
-  if (frozen_epoch_ != epoch_ && !is_asking()) state_ = ExchangeState::complete;
+  if (freeze(epoch_).epoch != epoch_ && !is_asking()) {
+    state_ = ExchangeState::complete;
+    completed_ = epoch_;
+  }
+}
+
+/// A node that stood still may have missed a question, and must not complete what others broke.
+void Exchange::notice(Nanos now, Output& out) {
+  stood_still_ = stood_still_ || (noticed_ != 0 && now - noticed_ >= setup_.grace / 2);
+  noticed_ = now;
+  if (!stood_still_ || state_ != ExchangeState::open) return;
+  stood_still_ = false;
+  ask(epoch_, now, out);
 }
 
 bool Exchange::receive(const Frame& frame, Nanos now, Output& out) {
+  notice(now, out);
   const auto from = node_of(frame.sender);
   if (!from || *from == setup_.self) return false;
   switch (frame.type) {
@@ -113,7 +137,7 @@ bool Exchange::receive(const Frame& frame, Nanos now, Output& out) {
       on_resume(*from, frame, out);
       return true;
     case FrameType::broken:
-      on_broken(frame);
+      on_broken(frame, now, out);
       return true;
     case FrameType::outcome:
       break;
@@ -134,7 +158,7 @@ bool Exchange::on_fact(NodeIndex from, const Frame& frame, Nanos now, Output& ou
     ask(epoch_, now, out);  // its answer brings the other site
     return true;
   }
-  wait->heard = std::max(wait->heard, frame.epoch);
+  wait->heard[frame.epoch & 1] = {frame.epoch, frame.signature};
   combine(frame.epoch, frame.word, frame.payload);
   if (is_current) advance(out);
   return true;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <vector>
 
 #include "runtime/base/rank_set.hpp"
@@ -97,7 +98,12 @@ class Exchange {
   struct Wait {
     NodeIndex peer;
     std::uint16_t round;
-    Epoch heard;
+    struct Heard {
+      Epoch epoch = 0;
+      std::uint32_t signature = 0;
+    };
+    std::array<Heard, 2>
+        heard;  ///< by parity, like the inboxes: a newer fact replaces no older one
   };
   struct Census {
     Epoch epoch = 0;  ///< 0: none
@@ -107,6 +113,7 @@ class Exchange {
     RankSet missing;
     std::string text;
     bool is_mismatch = false;
+    bool is_truncated = false;
     bool has_lost = false;
     std::uint32_t signature = 0;
     std::string site;
@@ -117,6 +124,7 @@ class Exchange {
   Inbox& fresh_inbox(Epoch epoch) noexcept;
   void combine(Epoch epoch, std::uint64_t word, std::span<const std::byte> vector) noexcept;
   Frame make(FrameType type, Epoch epoch) const noexcept;
+  void notice(Nanos now, Output& out);
   void send_all(const Frame& frame, Output& out);
   void advance(Output& out);
   std::optional<NodeIndex> node_of(Rank leader) const noexcept;
@@ -125,13 +133,13 @@ class Exchange {
   void on_ask(NodeIndex from, const Frame& frame, Nanos now, Output& out);
   void on_answer(NodeIndex from, const Frame& frame, Output& out);
   void on_resume(NodeIndex from, const Frame& frame, Output& out);
-  void on_broken(const Frame& frame);
+  void on_broken(const Frame& frame, Nanos now, Output& out);
 
   void add_view(NodeIndex node, const LocalView& view);
   void add_silent(NodeIndex node, const char* why);
   void decide(Output& out);
   void adopt_result(const Frame& answer, Output& out);
-  void thaw(Output& out);
+  void thaw(Epoch epoch, Output& out);
 
   Setup setup_;
   const LocalViewSource& local_;
@@ -140,14 +148,23 @@ class Exchange {
   std::uint32_t signature_ = 0;
   std::uint32_t site_ = 0;
   std::size_t cursor_ = 0;
+  Epoch completed_ = 0;
+  bool stood_still_ = false;
+  Nanos noticed_ = 0;                    ///< last time this node was seen to be awake
+  std::uint32_t question_ = 0;           ///< number of this node's questions
+  std::optional<Verdict> next_verdict_;  ///< on the epoch after an open one
   std::array<Inbox, 2> inboxes_{};
   std::vector<Wait> waits_;           ///< in plan order
   std::vector<std::size_t> wait_of_;  ///< plan step -> waits_ index
   std::vector<bool> lost_;
   Census census_;
-  Epoch frozen_epoch_ = 0;  ///< 0: not frozen
-  NodeIndex frozen_by_ = 0;
-  Nanos frozen_until_ = 0;
+  struct Freeze {
+    Epoch epoch = 0;  ///< 0: none
+    NodeIndex by = 0;
+    Nanos until = 0;
+  };
+  Freeze& freeze(Epoch epoch) noexcept { return freezes_[epoch & 1]; }
+  std::array<Freeze, 2> freezes_{};
   Verdict verdict_;
   std::vector<std::byte> scratch_;  ///< payload of the frames being sent
 };

@@ -79,7 +79,15 @@ std::optional<std::uint32_t> LocalGroup::combine(Words& combined) noexcept {
   const std::uint32_t length = block_.cells[0].length;
   bool agrees = true;
   combined.word = 0;
-  if (domain_leaders_.size() > 1 && is_leader() && length == 0) {
+  // Whoever finishes a round for a leader that is away may come before the domains' leaders have
+  // passed anything on; then every cell is looked at.
+  const Epoch epoch = block_.cells[self_].epoch.load(std::memory_order_relaxed);
+  const auto has_line = [epoch](const GatherLine& line) {
+    return line.epoch.load(std::memory_order_acquire) >= epoch;
+  };
+  const auto others = block_.gathers.subspan(1, domain_leaders_.size() - 1);
+  if (is_leader() && length == 0 && !others.empty() &&
+      std::all_of(others.begin(), others.end(), has_line)) {
     for (const std::uint32_t member : domain_members_) {
       combined.word |= block_.cells[member].word;
       agrees = agrees && block_.cells[member].signature == signature;

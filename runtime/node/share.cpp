@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -54,22 +55,20 @@ int poll_time(Nanos deadline) {
   return static_cast<int>(std::min<Nanos>(left / kMillisecond + 1, 60'000));
 }
 
-bool wait_readable(int fd, Nanos deadline) {
+/// Sleeps until one of `items` is ready; false when the deadline has passed. Signals are no reason
+/// to stop.
+bool wait_for(std::span<pollfd> items, Nanos deadline) {
   for (;;) {
-    pollfd item{.fd = fd, .events = POLLIN, .revents = 0};
-    const int ready = poll(&item, 1, poll_time(deadline));
+    const int ready = poll(items.data(), items.size(), poll_time(deadline));
     if (ready > 0) return true;
     if (ready == 0 && now() >= deadline) return false;
     if (ready < 0 && errno != EINTR) return false;
   }
 }
 
-void set_timeout(int socket, Nanos deadline) {
-  const Nanos left = std::clamp<Nanos>(deadline - now(), kMillisecond, 3600 * kSecond);
-  const timeval limit{.tv_sec = static_cast<time_t>(left / kSecond),
-                      .tv_usec = static_cast<suseconds_t>(left % kSecond / 1000)};
-  setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+bool wait_for(int fd, short events, Nanos deadline) {
+  pollfd item{.fd = fd, .events = events, .revents = 0};
+  return wait_for(std::span(&item, 1), deadline);
 }
 
 }  // namespace
@@ -111,10 +110,38 @@ Result<Door> Door::open() {
   return door;
 }
 
+void Door::accept_guest() {
+  UniqueFd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (socket && is_same_user(socket.get())) guests_.push_back({std::move(socket), std::nullopt});
+}
+
+std::optional<Hello> Door::listen_to(Guest& guest, const std::vector<Rank>& expected) {
+  Hello hello{};
+  const ssize_t got = recv(guest.socket.get(), &hello, sizeof hello, 0);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return std::nullopt;
+  const bool has_come = std::any_of(guests_.begin(), guests_.end(), [&hello](const Guest& other) {
+    return other.rank == hello.rank;
+  });
+  const bool is_welcome = got == static_cast<ssize_t>(sizeof hello) && hello.magic == kHelloMagic &&
+                          hello.version == kHelloVersion && !has_come &&
+                          std::binary_search(expected.begin(), expected.end(), hello.rank);
+  if (!is_welcome) {
+    guest.socket.reset();
+    return std::nullopt;
+  }
+  guest.rank = hello.rank;
+  return hello;
+}
+
 Result<std::vector<Hello>> Door::receive(const std::vector<Rank>& expected, Nanos deadline) {
   std::vector<Hello> hellos;
   while (hellos.size() < expected.size()) {
-    if (!wait_readable(listener_.get(), deadline)) {
+    // Whoever connects and says nothing must not keep the others out: all are listened to at once.
+    std::vector<pollfd> items{{.fd = listener_.get(), .events = POLLIN, .revents = 0}};
+    for (const Guest& guest : guests_) {
+      items.push_back({.fd = guest.rank ? -1 : guest.socket.get(), .events = POLLIN, .revents = 0});
+    }
+    if (!wait_for(items, deadline)) {
       RankSet missing;
       for (const Rank rank : expected) {
         const bool came = std::any_of(hellos.begin(), hellos.end(),
@@ -126,23 +153,20 @@ Result<std::vector<Hello>> Door::receive(const std::vector<Rank>& expected, Nano
           fmt::format("ranks {} of this node did not join in time (LOCKSTEP_JOIN_TIMEOUT)",
                       missing.text()));
     }
-    UniqueFd guest(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (!guest || !is_same_user(guest.get())) continue;
-    set_timeout(guest.get(), deadline);
-    Hello hello{};
-    if (recv(guest.get(), &hello, sizeof hello, 0) != static_cast<ssize_t>(sizeof hello)) continue;
-    const bool is_welcome = hello.magic == kHelloMagic && hello.version == kHelloVersion &&
-                            std::binary_search(expected.begin(), expected.end(), hello.rank);
-    if (!is_welcome) continue;
-    hellos.push_back(hello);
-    guests_.push_back(std::move(guest));
+    for (std::size_t i = 1; i < items.size(); ++i) {
+      if (items[i].revents == 0) continue;
+      if (const auto hello = listen_to(guests_[i - 1], expected)) hellos.push_back(*hello);
+    }
+    std::erase_if(guests_, [](const Guest& guest) { return !guest.socket; });
+    if (items[0].revents != 0) accept_guest();
   }
   listener_.reset();
   return hellos;
 }
 
 Status Door::hand_out(int page_fd) {
-  for (const UniqueFd& guest : guests_) {
+  for (const Guest& guest : guests_) {
+    if (!guest.rank) continue;
     char byte = 1;
     iovec data{.iov_base = &byte, .iov_len = 1};
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
@@ -156,7 +180,7 @@ Status Door::hand_out(int page_fd) {
     head->cmsg_type = SCM_RIGHTS;
     head->cmsg_len = CMSG_LEN(sizeof(int));
     std::memcpy(CMSG_DATA(head), &page_fd, sizeof(int));
-    if (sendmsg(guest.get(), &message, MSG_NOSIGNAL) != 1) {
+    if (sendmsg(guest.socket.get(), &message, MSG_NOSIGNAL) != 1) {
       return failure("cannot pass the node's page to a process of this node");
     }
   }
@@ -165,12 +189,16 @@ Status Door::hand_out(int page_fd) {
 }
 
 Result<UniqueFd> knock(const DoorName& name, const Hello& hello, Nanos deadline) {
-  UniqueFd door(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  UniqueFd door(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!door) return failure("cannot make a socket");
-  set_timeout(door.get(), deadline);
   sockaddr_un address;
   const socklen_t length = door_address(name, address);
-  if (connect(door.get(), reinterpret_cast<sockaddr*>(&address), length) != 0) {
+  while (connect(door.get(), reinterpret_cast<sockaddr*>(&address), length) != 0) {
+    const bool is_crowded = errno == EAGAIN || errno == EINTR;  // more guests than the queue holds
+    if (is_crowded && now() < deadline) {
+      poll(nullptr, 0, 10);
+      continue;
+    }
     return failure("cannot reach this node's leader (is its network namespace another one?)");
   }
   if (!is_same_user(door.get())) {
@@ -187,7 +215,12 @@ Result<UniqueFd> knock(const DoorName& name, const Hello& hello, Nanos deadline)
   message.msg_iovlen = 1;
   message.msg_control = control.data();
   message.msg_controllen = control.size();
-  const ssize_t received = recvmsg(door.get(), &message, MSG_CMSG_CLOEXEC);
+  const bool is_there = wait_for(door.get(), POLLIN, deadline);
+  const ssize_t received = is_there ? recvmsg(door.get(), &message, MSG_CMSG_CLOEXEC) : -1;
+  if (!is_there) {
+    return Status(LOCKSTEP_E_BOOTSTRAP,
+                  "this node's leader did not share its page in time (LOCKSTEP_JOIN_TIMEOUT)");
+  }
   if (received == 0) {
     return Status(LOCKSTEP_E_BOOTSTRAP, "this node's leader ended before it shared its page");
   }

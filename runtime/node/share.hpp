@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,7 +54,15 @@ class Door {
  private:
   UniqueFd listener_;
   DoorName name_{};
-  std::vector<UniqueFd> guests_;
+  /// A connection and, once it has said hello, its rank.
+  struct Guest {
+    UniqueFd socket;
+    std::optional<Rank> rank;
+  };
+  void accept_guest();
+  std::optional<Hello> listen_to(Guest& guest, const std::vector<Rank>& expected);
+
+  std::vector<Guest> guests_;
 };
 
 /// The others' side: knock, say hello, get the page.

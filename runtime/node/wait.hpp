@@ -72,7 +72,7 @@ class Ladder {
     const Nanos time = now();
     if (start_ == 0) start_ = time;
     if (phase_ == Phase::spin && time - start_ >= policy_.spin) phase_ = Phase::yield;
-    if (phase_ == Phase::yield && time - start_ >= policy_.spin + policy_.yield) {
+    if (phase_ == Phase::yield && time - start_ >= after(policy_.spin, policy_.yield)) {
       phase_ = Phase::sleep;
     }
     return Waited::look;

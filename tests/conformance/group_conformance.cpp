@@ -202,6 +202,20 @@ void test_one_after_the_other(const Job& job) {
   }
 }
 
+const lockstep_plugin_t& load(const char* path) {
+  void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) fail(__LINE__, dlerror());
+  const auto function =
+      reinterpret_cast<lockstep_plugin_function_t>(dlsym(library, LOCKSTEP_PLUGIN_SYMBOL));
+  REQUIRE(function != nullptr);
+  const lockstep_plugin_t& plugin = *function();
+  REQUIRE(plugin.abi == LOCKSTEP_PLUGIN_ABI);
+  REQUIRE(plugin.size >= sizeof plugin);
+  REQUIRE(plugin.group_operation != nullptr);
+  REQUIRE(plugin.group_operation->size >= sizeof(lockstep_group_operation_t));
+  return plugin;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -221,17 +235,8 @@ int main(int argc, char** argv) {
   PMIX_VALUE_RELEASE(size);
   std::iota(everyone.begin(), everyone.end(), 0u);
 
-  void* library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) fail(__LINE__, dlerror());
-  const auto function =
-      reinterpret_cast<lockstep_plugin_function_t>(dlsym(library, LOCKSTEP_PLUGIN_SYMBOL));
-  REQUIRE(function != nullptr);
-  const lockstep_plugin_t& plugin = *function();
-  REQUIRE(plugin.abi == LOCKSTEP_PLUGIN_ABI);
-  REQUIRE(plugin.size >= sizeof plugin);
-  REQUIRE(plugin.group_operation != nullptr);
+  const lockstep_plugin_t& plugin = load(argv[1]);
   const lockstep_group_operation_t& table = *plugin.group_operation;
-  REQUIRE(table.size >= sizeof table);
 
   lockstep_environment_t environment{};
   environment.size = sizeof environment;

@@ -42,8 +42,8 @@ Instance::Instance(const lockstep_plugin_t& plugin, std::uint32_t rank)
   lockstep_environment_t environment{};
   environment.size = sizeof environment;
   environment.rank = rank;
-  environment.ranks = 2;
-  environment.peers = 1;
+  environment.ranks = 3;
+  environment.peers = 2;
   environment.interface = "";
   environment.log = log;
   environment.context = this;

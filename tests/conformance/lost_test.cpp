@@ -24,16 +24,27 @@ class Lost : public TransportTest {
   }
 
   /// Polls until the peer's answer to `number` is here, so that both directions are known to work.
-  static bool hears_answer(Instance& instance, std::uint64_t number) {
+  static bool hears_answer(Instance& instance, std::uint64_t number, std::uint32_t peer = 1) {
     bool is_answered = false;
     instance.on_frame([&](const Bytes& frame) { is_answered |= number_of(frame) == number; });
-    if (instance.post(1, numbered_frame(number, 64)) != LOCKSTEP_OK) return false;
+    if (instance.post(peer, numbered_frame(number, 64)) != LOCKSTEP_OK) return false;
     const auto deadline = std::chrono::steady_clock::now() + kPatience;
     while (!is_answered && std::chrono::steady_clock::now() < deadline) {
       if (instance.poll() == 0) sched_yield();
     }
     instance.on_frame(nullptr);
     return is_answered;
+  }
+
+  /// Posts to `peer` until `count` losses were reported; false when that takes too long.
+  static bool hears_losses(Instance& instance, std::uint32_t peer, std::size_t count) {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (instance.lost().size() < count && std::chrono::steady_clock::now() < deadline) {
+      // AGAIN and E_PEER are both right here, as long as the loss is said in the end.
+      (void)instance.post(peer, numbered_frame(2, 64));
+      if (instance.poll() == 0) sched_yield();
+    }
+    return instance.lost().size() >= count;
   }
 
   /// Sleeps on wake_fd until a loss was reported; false when that takes too long.
@@ -56,18 +67,33 @@ TEST_P(Lost, DeadPeerIsReportedOnce) {
   ASSERT_TRUE(hears_answer(survivor, 1));
   ASSERT_TRUE(survivor.lost().empty());
   victim.kill();
-
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (survivor.lost().empty() && std::chrono::steady_clock::now() < deadline) {
-    // AGAIN and E_PEER are both right here, as long as the loss is said in the end.
-    (void)survivor.post(1, numbered_frame(2, 64));
-    if (survivor.poll() == 0) sched_yield();
+  if (!hears_losses(survivor, 1, 1)) {
+    GTEST_SKIP() << plugin().version << " does not notice a dead peer";
   }
-  if (survivor.lost().empty()) GTEST_SKIP() << plugin().version << " does not notice a dead peer";
   for (int i = 0; i < 1000; ++i) survivor.poll();
   EXPECT_EQ(survivor.lost(), std::vector<std::uint32_t>{1});
   EXPECT_EQ(survivor.post(1, numbered_frame(3, 64)), LOCKSTEP_E_PEER);
   survivor.close();
+}
+
+// The second death must not bring up the first again.
+TEST_P(Lost, EachDeadPeerIsReportedOnce) {
+  Instance survivor(plugin(), 0);
+  ASSERT_TRUE(survivor.is_open());
+  Victim first(GetParam().path, survivor, 1);
+  Victim second(GetParam().path, survivor, 2);
+  ASSERT_TRUE(first.is_ready() && second.is_ready());
+  ASSERT_TRUE(hears_answer(survivor, 1, 1));
+  ASSERT_TRUE(hears_answer(survivor, 2, 2));
+  first.kill();
+  if (!hears_losses(survivor, 1, 1)) {
+    GTEST_SKIP() << plugin().version << " does not notice a dead peer";
+  }
+  ASSERT_TRUE(hears_answer(survivor, 3, 2)) << "the other peer has suffered";
+  second.kill();
+  ASSERT_TRUE(hears_losses(survivor, 2, 2));
+  for (int i = 0; i < 1000; ++i) survivor.poll();
+  EXPECT_EQ(survivor.lost(), (std::vector<std::uint32_t>{1, 2}));
 }
 
 TEST_P(Lost, DeathWakesASleeper) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -11,7 +12,9 @@
 
 int main(int argc, char** argv) {
   using namespace lockstep::conformance;
-  if (argc == 3 && std::strcmp(argv[1], kVictimFlag) == 0) return run_victim(argv[2]);
+  if (argc == 4 && std::strcmp(argv[1], kVictimFlag) == 0) {
+    return run_victim(argv[2], static_cast<std::uint32_t>(std::strtoul(argv[3], nullptr, 10)));
+  }
 
   // Everything that is not for GoogleTest is for us, and the tests are made from it.
   std::vector<char*> rest{argv[0]};

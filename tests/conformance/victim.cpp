@@ -47,11 +47,11 @@ Bytes swap_addresses(int socket, Bytes own) {
 
 }  // namespace
 
-int run_victim(const std::string& plugin_path) {
+int run_victim(const std::string& plugin_path, std::uint32_t rank) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   const lockstep_plugin_t* plugin = load(plugin_path);
   if (plugin == nullptr) return EXIT_FAILURE;
-  Instance instance(*plugin, 1);
+  Instance instance(*plugin, rank);
   if (!instance.is_open()) return EXIT_FAILURE;
   const Bytes other = swap_addresses(kVictimSocket, instance.address());
   if (instance.connect(0, other) != LOCKSTEP_OK) return EXIT_FAILURE;
@@ -65,7 +65,7 @@ int run_victim(const std::string& plugin_path) {
   }
 }
 
-Victim::Victim(const std::string& plugin_path, Instance& instance) {
+Victim::Victim(const std::string& plugin_path, Instance& instance, std::uint32_t rank) {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return;
   posix_spawn_file_actions_t actions;
@@ -74,14 +74,15 @@ Victim::Victim(const std::string& plugin_path, Instance& instance) {
   std::string self = "/proc/self/exe";
   std::string flag = kVictimFlag;
   std::string path = plugin_path;
-  char* arguments[] = {self.data(), flag.data(), path.data(), nullptr};
+  std::string number = std::to_string(rank);
+  char* arguments[] = {self.data(), flag.data(), path.data(), number.data(), nullptr};
   // A fresh program: a forked copy would inherit the libraries' threads as dead memory.
   const int error = posix_spawn(&process_, self.c_str(), &actions, nullptr, arguments, environ);
   posix_spawn_file_actions_destroy(&actions);
   ::close(ends[1]);
   if (error == 0) {
     const Bytes other = swap_addresses(ends[0], instance.address());
-    is_ready_ = !other.empty() && instance.connect(1, other) == LOCKSTEP_OK;
+    is_ready_ = !other.empty() && instance.connect(rank, other) == LOCKSTEP_OK;
   } else {
     process_ = -1;
   }

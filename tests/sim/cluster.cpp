@@ -18,12 +18,12 @@ constexpr std::uint64_t kWordBits = 64;
 struct Cluster::Node final : engine::LocalViewSource {
   NodeIndex index = 0;
   std::vector<Rank> ranks;
-  std::vector<Epoch> arrived;       ///< per rank of this node: the last epoch it has arrived at
+  std::vector<Epoch> arrived;  ///< per rank of this node: the last epoch it has arrived at
   Epoch entered = 0;
   Nanos stalled_until = 0;
   bool is_dead = false;
   bool has_left = false;
-  bool is_misplaced = false;        ///< its ranks are in another call in the epoch they wait for
+  bool is_misplaced = false;  ///< its ranks are in another call in the epoch they wait for
   std::vector<std::byte> vector;
   engine::Output output;
   std::unique_ptr<engine::Exchange> exchange;
@@ -47,12 +47,15 @@ struct Cluster::Node final : engine::LocalViewSource {
 std::string Scenario::text() const {
   return fmt::format("{} nodes of {} ranks, {}({}), {} epochs, deadline {}, {}, {} ppm repeated",
                      nodes, ranks_per_node, topology == Topology::tree ? "tree" : "dissemination",
-                     radix, epochs, deadline == kNever ? "never" : fmt::format("{} us", deadline / 1000),
+                     radix, epochs,
+                     deadline == kNever ? "never" : fmt::format("{} us", deadline / 1000),
                      weather.keeps_order ? "in order" : "out of order", weather.repeat_ppm);
 }
 
 Cluster::Cluster(const Scenario& scenario, std::uint64_t seed)
-    : scenario_(scenario), seed_(seed), random_(seed + 1),
+    : scenario_(scenario),
+      seed_(seed),
+      random_(seed + 1),
       network_(scenario.weather, seed,
                [this](NodeIndex from, NodeIndex to, const engine::Frame& frame) {
                  deliver(from, to, frame);
@@ -146,17 +149,26 @@ bool Cluster::postpone(Node& node, const Network::Action& action) {
   return true;
 }
 
-void Cluster::delay_arrival(Rank rank, Epoch epoch, Nanos time) { delays_[{rank, epoch}] = time; }
+void Cluster::delay_arrival(Rank rank, Epoch epoch, Nanos time) {
+  delays_[{rank, epoch}] = time;
+}
 
-void Cluster::misplace(NodeIndex node, Epoch epoch) { misplaced_[{node, epoch}] = 1; }
+void Cluster::misplace(NodeIndex node, Epoch epoch) {
+  misplaced_[{node, epoch}] = 1;
+}
 
 void Cluster::ask_at(Nanos time, NodeIndex index) {
   plan(time, [this, index] {
     Node& node = *nodes_[index];
-    if (node.is_gone()) return;
-    node.exchange->ask(fates_[index].completed + 1, network_.now(), node.output);
-    observe(node);
+    if (node.is_gone() || is_settled(node)) return;
+    ask(node, fates_[index].completed + 1);
   });
+}
+
+void Cluster::ask(Node& node, Epoch epoch) {
+  first_asked_.try_emplace(epoch, network_.now());
+  node.exchange->ask(epoch, network_.now(), node.output);
+  observe(node);
 }
 
 void Cluster::stall(NodeIndex node, Nanos since, Nanos until) {
@@ -210,13 +222,15 @@ void Cluster::arrive(Node& node, Rank rank, Epoch epoch) {
   if (node.is_gone()) return;
   if (postpone(node, [this, &node, rank, epoch] { arrive(node, rank, epoch); })) return;
   if (fates_[node.index].verdict) return;  // a broken group refuses the call
-  const bool is_first = std::find(node.arrived.begin(), node.arrived.end(), epoch) == node.arrived.end();
+  const bool is_first =
+      std::find(node.arrived.begin(), node.arrived.end(), epoch) == node.arrived.end();
   node.arrived[rank - node.ranks.front()] = epoch;
   node.is_misplaced = misplaced_.contains({node.index, epoch});
   arrivals_[epoch][rank] = network_.now();
   last_change_ = network_.now();
   if (is_first && scenario_.deadline != kNever) {
-    network_.at(after(network_.now(), scenario_.deadline), [this, &node, epoch] { expire(node, epoch); });
+    network_.at(after(network_.now(), scenario_.deadline),
+                [this, &node, epoch] { expire(node, epoch); });
   }
   if (std::find(node.arrived.begin(), node.arrived.end(), epoch - 1) != node.arrived.end()) return;
   node.entered = epoch;
@@ -229,8 +243,7 @@ void Cluster::expire(Node& node, Epoch epoch) {
   const Fate& fate = fates_[node.index];
   if (node.is_gone() || fate.verdict || fate.completed >= epoch) return;
   if (postpone(node, [this, &node, epoch] { expire(node, epoch); })) return;
-  node.exchange->ask(epoch, network_.now(), node.output);
-  observe(node);
+  ask(node, epoch);
   network_.at(network_.now() + 2 * scenario_.grace, [this, &node, epoch] { expire(node, epoch); });
 }
 
@@ -289,7 +302,8 @@ void Cluster::complain(const Node& node, const std::string& what) {
   constexpr std::size_t kEnough = 20;
   if (wrongs_.size() >= kEnough) return;
   wrongs_.push_back(fmt::format("{:.3f} ms: node {} {}",
-                                static_cast<double>(network_.now()) / kMillisecond, node.index, what));
+                                static_cast<double>(network_.now()) / kMillisecond, node.index,
+                                what));
 }
 
 void Cluster::observe(Node& node) {
@@ -344,7 +358,8 @@ void Cluster::on_broken(Node& node) {
 bool Cluster::is_settled(const Node& node) const {
   const Fate& fate = fates_[node.index];
   if (node.is_gone() || fate.verdict || fate.completed == scenario_.epochs) return true;
-  return std::find(node.arrived.begin(), node.arrived.end(), fate.completed + 1) == node.arrived.end();
+  return std::find(node.arrived.begin(), node.arrived.end(), fate.completed + 1) ==
+         node.arrived.end();
 }
 
 std::vector<NodeIndex> Cluster::stuck() const {
@@ -355,7 +370,9 @@ std::vector<NodeIndex> Cluster::stuck() const {
   return found;
 }
 
-bool Cluster::is_dead(NodeIndex node) const { return nodes_[node]->is_dead; }
+bool Cluster::is_dead(NodeIndex node) const {
+  return nodes_[node]->is_dead;
+}
 
 bool Cluster::all_completed(Epoch epoch) const {
   return std::all_of(fates_.begin(), fates_.end(),

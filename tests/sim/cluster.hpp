@@ -26,22 +26,24 @@ struct Scenario {
   Topology topology = Topology::tree;
   std::uint32_t radix = 2;
   Epoch epochs = 1;
-  Nanos think_max = 50 * kMicrosecond;  ///< longest time between leaving an epoch and arriving at the next
+  Nanos think_max =
+      50 * kMicrosecond;  ///< longest time between leaving an epoch and arriving at the next
   Nanos deadline = kNever;
   Nanos grace = 10 * kMillisecond;
   Weather weather = {};
   bool has_vectors = true;
-  bool leaves_when_done = false;  ///< a node that has finished its last epoch closes its connections
+  bool leaves_when_done =
+      false;  ///< a node that has finished its last epoch closes its connections
 
   std::string text() const;
 };
 
 /// The lasting facts about one node, seen from outside.
 struct Fate {
-  Epoch completed = 0;                    ///< last epoch completed
-  std::optional<Epoch> broken_in;         ///< epoch that its ranks were in, or about to enter
+  Epoch completed = 0;             ///< last epoch completed
+  std::optional<Epoch> broken_in;  ///< epoch that its ranks were in, or about to enter
   std::optional<engine::Verdict> verdict;
-  Nanos ended = 0;                        ///< time of the last completion or of the verdict
+  Nanos ended = 0;  ///< time of the last completion or of the verdict
 };
 
 class Cluster {
@@ -54,7 +56,7 @@ class Cluster {
   void delay_arrival(Rank rank, Epoch epoch, Nanos time);
   /// All ranks of the node are in another call in `epoch`.
   void misplace(NodeIndex node, Epoch epoch);
-  /// A member's deadline for the epoch the node is in or waits for, on top of the regular ones.
+  /// The deadline of a member that waits on this node at that time, on top of the regular ones.
   void ask_at(Nanos time, NodeIndex node);
   /// The node neither receives nor ticks between these times; what it gets meanwhile waits.
   void stall(NodeIndex node, Nanos since, Nanos until);
@@ -107,6 +109,7 @@ class Cluster {
   void schedule_arrivals(Node& node, Epoch epoch);
   void arrive(Node& node, Rank rank, Epoch epoch);
   void expire(Node& node, Epoch epoch);
+  void ask(Node& node, Epoch epoch);
   void deliver(NodeIndex from, NodeIndex to, const engine::Frame& frame);
   void tick();
   void tell_lost(NodeIndex lost, NodeIndex told);
@@ -131,8 +134,8 @@ class Cluster {
   std::vector<Fate> fates_;
   std::map<std::pair<Rank, Epoch>, Nanos> delays_;
   std::map<std::pair<NodeIndex, Epoch>, std::uint32_t> misplaced_;
-  std::vector<std::vector<Nanos>> arrivals_;    ///< per epoch, per rank
-  std::vector<std::uint32_t> entered_;          ///< per epoch: nodes
+  std::vector<std::vector<Nanos>> arrivals_;  ///< per epoch, per rank
+  std::vector<std::uint32_t> entered_;        ///< per epoch: nodes
   std::map<Epoch, Result> expected_;
   std::map<Epoch, Nanos> first_asked_;
   std::vector<std::string> wrongs_;

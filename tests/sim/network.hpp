@@ -1,7 +1,8 @@
 // A network and a clock that exist only in memory: the same seed gives the same weather.
 //
-// It promises what the plugin ABI promises (frames arrive, in any order, possibly repeated) unless a
-// test takes the promise back for a pair of nodes. Frames travel as bytes, through the real coding.
+// It promises what the plugin ABI promises (frames arrive, in any order, possibly repeated) unless
+// a test takes the promise back for a pair of nodes. Frames travel as bytes, through the real
+// coding.
 #pragma once
 
 #include <array>
@@ -18,9 +19,9 @@ namespace lockstep::sim {
 struct Weather {
   Nanos latency_min = 1 * kMicrosecond;
   Nanos latency_max = 20 * kMicrosecond;
-  std::uint32_t slow_ppm = 0;   ///< so many frames in a million take `slow` on top
+  std::uint32_t slow_ppm = 0;  ///< so many frames in a million take `slow` on top
   Nanos slow = 0;
-  bool keeps_order = false;     ///< frames of one pair of nodes do not overtake each other
+  bool keeps_order = false;      ///< frames of one pair of nodes do not overtake each other
   std::uint32_t repeat_ppm = 0;  ///< so many frames in a million arrive twice
 };
 

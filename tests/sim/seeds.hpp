@@ -1,4 +1,5 @@
-// Many runs of one property: every seed is another job, another network and another course of events.
+// Many runs of one property: every seed is another job, another network and another course of
+// events.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -9,8 +10,8 @@
 
 namespace lockstep::sim {
 
-/// Calls body(seed) for 1 .. count and stops at the first seed that fails. A failing seed runs alone
-/// with --gtest_random_seed=SEED.
+/// Calls body(seed) for 1 .. count and stops at the first seed that fails. A failing seed runs
+/// alone with --gtest_random_seed=SEED.
 template <class Body>
 void for_seeds(std::uint64_t count, Body&& body) {
   const auto only = static_cast<std::uint64_t>(GTEST_FLAG_GET(random_seed));
@@ -19,7 +20,8 @@ void for_seeds(std::uint64_t count, Body&& body) {
     if (testing::Test::HasFailure()) {
       const testing::TestInfo& test = *testing::UnitTest::GetInstance()->current_test_info();
       ADD_FAILURE() << "seed " << seed << "; again: --gtest_also_run_disabled_tests --gtest_filter="
-                    << test.test_suite_name() << "." << test.name() << " --gtest_random_seed=" << seed;
+                    << test.test_suite_name() << "." << test.name()
+                    << " --gtest_random_seed=" << seed;
       return;
     }
   }

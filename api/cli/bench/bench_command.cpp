@@ -30,7 +30,7 @@ struct BenchOptions {
   unsigned ranks = 2;
   unsigned nodes = 1;
   unsigned blocks = 9;
-  unsigned rounds = 2000;
+  unsigned rounds = 20000;
   std::string peer = "auto";
   bool json = false;
 };

@@ -104,7 +104,7 @@ typedef struct lockstep_group_operation {
 } lockstep_group_operation_t;
 
 /** What a plugin exports. */
-typedef struct lockstep_plugin {
+typedef struct lockstep_plugin_table {
   uint32_t abi;  /**< LOCKSTEP_PLUGIN_ABI the plugin was built with */
   uint32_t size; /**< sizeof this struct in the plugin; later fields count as absent */
   const char *name;

@@ -11,10 +11,12 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <string_view>
 
 namespace lockstep::test {
 namespace {
@@ -32,12 +34,19 @@ std::string content_of(const fs::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+// The number that `text` begins with; 0 if there is none.
+pid_t pid_from(std::string_view text) {
+  pid_t pid = 0;
+  std::from_chars(text.data(), text.data() + text.size(), pid);
+  return pid;
+}
+
 // The fields after the name: state, parent, ...
 std::pair<char, pid_t> state_and_parent(pid_t pid) {
   const std::string stat = content_of(fmt::format("/proc/{}/stat", pid));
   const std::size_t end = stat.rfind(')');
   if (end == std::string::npos || stat.size() < end + 5) return {'Z', 0};
-  return {stat[end + 2], static_cast<pid_t>(std::atoi(stat.c_str() + end + 4))};
+  return {stat[end + 2], pid_from(std::string_view(stat).substr(end + 4))};
 }
 
 std::array<int, 2> make_pipe() {
@@ -138,7 +147,7 @@ Result Command::wait() {
 std::vector<pid_t> Command::processes() const {
   std::vector<pid_t> found;
   for (const auto& entry : fs::directory_iterator("/proc")) {
-    const pid_t pid = std::atoi(entry.path().filename().c_str());
+    const pid_t pid = pid_from(entry.path().filename().string());
     if (pid <= 0 || pid == getpid()) continue;
     if (content_of(entry.path() / "environ").find(mark_) == std::string::npos) continue;
     if (state_and_parent(pid).first != 'Z') found.push_back(pid);

@@ -1,4 +1,4 @@
-// Proves that no process and no file outlives a job, whichever single process gets SIGKILL, and
+// Proves that no process and no file outlives a job, whichever single process is killed, and when.
 // when.
 #include "tests/job/launcher/command_runner.hpp"
 
@@ -27,6 +27,15 @@ void wait_until_up(Command& command) {
 
 TEST(LauncherCleanup, OrphansOfFinishedRanksAreEnded) {
   EXPECT_EQ(run(probe({"-n", "4", "--nodes", "2"}, {"orphan"})).exit_code, 0);
+}
+
+// A shell that becomes the launcher by exec hands it children that are none of its business.
+TEST(LauncherCleanup, ChildrenFromBeforeTheStartAreSpared) {
+  const Result result =
+      run({"sh", "-c",
+           std::string("(sleep 0.3; echo spared) & exec ") + LOCKSTEP_COMMAND + " run -n 2 true"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.out, "spared\n");
 }
 
 TEST(LauncherCleanup, KilledLauncherLeavesNothing) {

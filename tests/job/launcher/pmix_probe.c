@@ -1,4 +1,4 @@
-/* A rank that checks with libpmix alone what the launcher promises, and that misbehaves on demand. */
+/* A rank that checks with libpmix what the launcher promises, and that misbehaves on demand. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pmix.h>
@@ -16,8 +16,8 @@ enum { MAX_RANKS = 4096, ROUNDS = 20 };
 
 static pmix_proc_t me;
 
-static void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
-static void fail(const char *format, ...) {
+static void fail(const char* format, ...) __attribute__((format(printf, 1, 2), noreturn));
+static void fail(const char* format, ...) {
   char text[1024];
   va_list arguments;
   va_start(arguments, format);
@@ -27,7 +27,14 @@ static void fail(const char *format, ...) {
   exit(99);
 }
 
-static void must(const char *what, pmix_status_t status) {
+static int number_of(const char* text) {
+  char* end = NULL;
+  const long number = text == NULL ? -1 : strtol(text, &end, 10);
+  if (text == NULL || end == text || *end != '\0') fail("not a number: %s", text ? text : "none");
+  return (int)number;
+}
+
+static void must(const char* what, pmix_status_t status) {
   if (status != PMIX_SUCCESS) fail("%s: %s", what, PMIx_Error_string(status));
 }
 
@@ -39,34 +46,42 @@ static pmix_proc_t proc_of(pmix_rank_t rank) {
 
 /* A key that the server must have registered: never ask another node for it. libpmix 4.2 takes some
    keys of a rank for keys of its node and then looks at its own node only; PMIX_JOB_INFO helps. */
-static pmix_value_t *registered(pmix_rank_t rank, const char *key) {
+static pmix_value_t* registered(pmix_rank_t rank, const char* key) {
   const bool yes = true;
   pmix_info_t qualifiers[2];
   memset(qualifiers, 0, sizeof qualifiers);
   PMIx_Info_load(&qualifiers[0], PMIX_OPTIONAL, &yes, PMIX_BOOL);
   PMIx_Info_load(&qualifiers[1], PMIX_JOB_INFO, &yes, PMIX_BOOL);
   const pmix_proc_t proc = proc_of(rank);
-  pmix_value_t *value = NULL;
+  pmix_value_t* value = NULL;
   pmix_status_t status = PMIx_Get(&proc, key, qualifiers, 1, &value);
   if (status != PMIX_SUCCESS) status = PMIx_Get(&proc, key, qualifiers, 2, &value);
-  if (status != PMIX_SUCCESS) fail("key %s of rank %d: %s", key, (int)rank, PMIx_Error_string(status));
+  if (status != PMIX_SUCCESS)
+    fail("key %s of rank %d: %s", key, (int)rank, PMIx_Error_string(status));
   return value;
 }
 
-static void expect_number(pmix_rank_t rank, const char *key, uint32_t expected) {
-  const pmix_value_t *value = registered(rank, key);
+static void expect_number(pmix_rank_t rank, const char* key, uint32_t expected) {
+  const pmix_value_t* value = registered(rank, key);
   uint32_t found = 0;
   switch (value->type) {
-    case PMIX_UINT16: found = value->data.uint16; break;
-    case PMIX_UINT32: found = value->data.uint32; break;
-    case PMIX_PROC_RANK: found = value->data.rank; break;
-    default: fail("key %s has type %d", key, (int)value->type);
+    case PMIX_UINT16:
+      found = value->data.uint16;
+      break;
+    case PMIX_UINT32:
+      found = value->data.uint32;
+      break;
+    case PMIX_PROC_RANK:
+      found = value->data.rank;
+      break;
+    default:
+      fail("key %s has type %d", key, (int)value->type);
   }
   if (found != expected) fail("key %s of rank %d is %u, not %u", key, (int)rank, found, expected);
 }
 
-static void expect_text(pmix_rank_t rank, const char *key, const char *expected) {
-  const pmix_value_t *value = registered(rank, key);
+static void expect_text(pmix_rank_t rank, const char* key, const char* expected) {
+  const pmix_value_t* value = registered(rank, key);
   if (value->type != PMIX_STRING || strcmp(value->data.string, expected) != 0) {
     fail("key %s of rank %d is '%s', not '%s'", key, (int)rank,
          value->type == PMIX_STRING ? value->data.string : "no text", expected);
@@ -80,9 +95,9 @@ static uint32_t ranks;
 static uint32_t node_of[MAX_RANKS];
 static uint32_t local_of[MAX_RANKS];
 
-static void read_shape(const char *shares, bool is_cyclic) {
-  for (const char *at = shares; *at != '\0';) {
-    char *end = NULL;
+static void read_shape(const char* shares, bool is_cyclic) {
+  for (const char* at = shares; *at != '\0';) {
+    char* end = NULL;
     share[nodes] = (uint32_t)strtoul(at, &end, 10);
     ranks += share[nodes++];
     at = *end == ',' ? end + 1 : end;
@@ -96,7 +111,7 @@ static void read_shape(const char *shares, bool is_cyclic) {
   }
 }
 
-static void peers_of(uint32_t node, char *text, size_t size) {
+static void peers_of(uint32_t node, char* text, size_t size) {
   size_t length = 0;
   for (uint32_t rank = 0; rank < ranks; ++rank) {
     if (node_of[rank] != node) continue;
@@ -135,7 +150,7 @@ static void check_rank_keys(void) {
 /* The node map as a client resolves it; the maps themselves come in libpmix's private encoding. */
 static void check_node_map(void) {
   static char expected[MAX_RANKS * 6];
-  char *list = NULL;
+  char* list = NULL;
   must("resolve nodes", PMIx_Resolve_nodes(me.nspace, &list));
   size_t length = 0;
   for (uint32_t node = 0; node < nodes; ++node) {
@@ -146,7 +161,7 @@ static void check_node_map(void) {
   for (uint32_t node = 0; node < nodes; ++node) {
     char host[16];
     snprintf(host, sizeof host, "n%u", node);
-    pmix_proc_t *procs = NULL;
+    pmix_proc_t* procs = NULL;
     size_t count = 0;
     must("resolve peers", PMIx_Resolve_peers(host, me.nspace, &procs, &count));
     if (count != share[node]) fail("%s has %zu ranks, not %u", host, count, share[node]);
@@ -156,7 +171,7 @@ static void check_node_map(void) {
   }
 }
 
-static void put_number(const char *key, uint32_t number) {
+static void put_number(const char* key, uint32_t number) {
   pmix_value_t value;
   memset(&value, 0, sizeof value);
   value.type = PMIX_UINT32;
@@ -165,22 +180,22 @@ static void put_number(const char *key, uint32_t number) {
   must("commit", PMIx_Commit());
 }
 
-static pmix_status_t get_number(pmix_rank_t rank, const char *key, uint32_t *number_p) {
+static pmix_status_t get_number(pmix_rank_t rank, const char* key, uint32_t* number_p) {
   const pmix_proc_t proc = proc_of(rank);
-  pmix_value_t *value = NULL;
+  pmix_value_t* value = NULL;
   const pmix_status_t status = PMIx_Get(&proc, key, NULL, 0, &value);
   if (status == PMIX_SUCCESS) *number_p = value->data.uint32;
   return status;
 }
 
-static void expect_put(pmix_rank_t rank, const char *key, uint32_t expected) {
+static void expect_put(pmix_rank_t rank, const char* key, uint32_t expected) {
   uint32_t found = 0;
   const pmix_status_t status = get_number(rank, key, &found);
   if (status != PMIX_SUCCESS) fail("%s of rank %u: %s", key, rank, PMIx_Error_string(status));
   if (found != expected) fail("%s of rank %u is %u, not %u", key, rank, found, expected);
 }
 
-static pmix_status_t fence(const pmix_proc_t *procs, size_t count, bool collects) {
+static pmix_status_t fence(const pmix_proc_t* procs, size_t count, bool collects) {
   pmix_info_t info;
   memset(&info, 0, sizeof info);
   PMIx_Info_load(&info, PMIX_COLLECT_DATA, &collects, PMIX_BOOL);
@@ -198,7 +213,7 @@ static void check_exchange(void) {
   must("fence after direct modex", fence(NULL, 0, false));
 }
 
-static void fence_where(bool (*is_member)(uint32_t rank), const char *what) {
+static void fence_where(bool (*is_member)(uint32_t rank), const char* what) {
   static pmix_proc_t procs[MAX_RANKS];
   size_t count = 0;
   for (uint32_t rank = 0; rank < ranks; ++rank) {
@@ -207,11 +222,21 @@ static void fence_where(bool (*is_member)(uint32_t rank), const char *what) {
   if (is_member(me.rank)) must(what, fence(procs, count, false));
 }
 
-static bool is_even(uint32_t rank) { return rank % 2 == 0; }
-static bool is_odd(uint32_t rank) { return rank % 2 == 1; }
-static bool is_on_first_node(uint32_t rank) { return node_of[rank] == 0; }
-static bool is_end(uint32_t rank) { return rank == 0 || rank == ranks - 1; }
-static bool is_anyone(uint32_t rank) { return rank < ranks; }
+static bool is_even(uint32_t rank) {
+  return rank % 2 == 0;
+}
+static bool is_odd(uint32_t rank) {
+  return rank % 2 == 1;
+}
+static bool is_on_first_node(uint32_t rank) {
+  return node_of[rank] == 0;
+}
+static bool is_end(uint32_t rank) {
+  return rank == 0 || rank == ranks - 1;
+}
+static bool is_anyone(uint32_t rank) {
+  return rank < ranks;
+}
 
 /* Sets that overlap, that are open at the same time, and that come round again at once. */
 static void check_subset_fences(void) {
@@ -229,7 +254,7 @@ static void stay(void) {
 }
 
 /* probe keys SHARES block|cyclic */
-static void run_keys(char **arguments) {
+static void run_keys(char** arguments) {
   read_shape(arguments[0], strcmp(arguments[1], "cyclic") == 0);
   if (me.rank >= ranks) fail("rank %u of %u", me.rank, ranks);
   check_job_keys();
@@ -241,22 +266,22 @@ static void run_keys(char **arguments) {
 }
 
 /* probe lines COUNT: lines of many lengths on both streams, the last one without its newline. */
-static void run_lines(char **arguments) {
-  const int count = atoi(arguments[0]);
+static void run_lines(char** arguments) {
+  const int count = number_of(arguments[0]);
   for (int line = 0; line < count; ++line) {
     char text[512];
     const int length = (line * 37 + (int)me.rank * 11) % 400;
     memset(text, 'a' + (int)(me.rank % 26), (size_t)length);
     text[length] = '\0';
-    FILE *file = line % 2 == 0 ? stdout : stderr;
+    FILE* file = line % 2 == 0 ? stdout : stderr;
     fprintf(file, "<%d %s>%s", line, text, line == count - 1 ? "" : "\n");
     if (line % 7 == 0) fflush(file);
   }
 }
 
-/* probe fence-without RANK: that rank dies before the fence; probe fence-leave RANK: it just ends. */
-static void run_fence_without(char **arguments, bool leaves) {
-  if (me.rank == (uint32_t)atoi(arguments[0])) {
+/* probe fence-without RANK: it dies before the fence; probe fence-leave RANK: it just ends. */
+static void run_fence_without(char** arguments, bool leaves) {
+  if (me.rank == (uint32_t)number_of(arguments[0])) {
     if (!leaves) raise(SIGKILL);
     PMIx_Finalize(NULL, 0);
     exit(0);
@@ -266,8 +291,8 @@ static void run_fence_without(char **arguments, bool leaves) {
 }
 
 /* probe modex-of-dead RANK: the others ask for what that rank never puts, and then it dies. */
-static void run_modex_of_dead(char **arguments) {
-  const pmix_rank_t victim = (pmix_rank_t)atoi(arguments[0]);
+static void run_modex_of_dead(char** arguments) {
+  const pmix_rank_t victim = (pmix_rank_t)number_of(arguments[0]);
   must("fence", fence(NULL, 0, false));
   if (me.rank == victim) {
     usleep(200 * 1000);
@@ -301,12 +326,14 @@ static void run_orphan(void) {
 }
 
 static volatile sig_atomic_t got_signal;
-static void on_signal(int number) { got_signal = number; }
+static void on_signal(int number) {
+  got_signal = number;
+}
 
 /* probe await SIGNAL: says when it waits, then which signal came. */
-static void run_await(char **arguments) {
+static void run_await(char** arguments) {
   const struct sigaction action = {.sa_handler = on_signal};
-  sigaction(atoi(arguments[0]), &action, NULL);
+  sigaction(number_of(arguments[0]), &action, NULL);
   sigset_t blocked;
   sigset_t before;
   sigfillset(&blocked);
@@ -320,14 +347,14 @@ static void run_await(char **arguments) {
   printf("rank %u got signal %d\n", me.rank, (int)got_signal);
 }
 
-static bool run_bad_rank(const char *mode, char **arguments) {
-  const bool is_me = me.rank == (uint32_t)atoi(arguments[0]);
+static bool run_bad_rank(const char* mode, char** arguments) {
+  const bool is_me = me.rank == (uint32_t)number_of(arguments[0]);
   if (strcmp(mode, "exit") == 0) { /* exit RANK CODE */
-    if (is_me) exit(atoi(arguments[1]));
+    if (is_me) exit(number_of(arguments[1]));
   } else if (strcmp(mode, "kill") == 0) { /* kill RANK SIGNAL */
-    if (is_me) raise(atoi(arguments[1]));
+    if (is_me) raise(number_of(arguments[1]));
   } else if (strcmp(mode, "abort") == 0) { /* abort RANK CODE TEXT */
-    if (is_me) PMIx_Abort(atoi(arguments[1]), arguments[2], NULL, 0);
+    if (is_me) PMIx_Abort(number_of(arguments[1]), arguments[2], NULL, 0);
   } else {
     return false;
   }
@@ -335,7 +362,7 @@ static bool run_bad_rank(const char *mode, char **arguments) {
   return true;
 }
 
-static bool run_mode(const char *mode, char **arguments) {
+static bool run_mode(const char* mode, char** arguments) {
   if (strcmp(mode, "keys") == 0) return run_keys(arguments), true;
   if (strcmp(mode, "lines") == 0) return run_lines(arguments), true;
   if (strcmp(mode, "fence-without") == 0) return run_fence_without(arguments, false), true;
@@ -366,8 +393,8 @@ static int show_fds(void) {
   return 0;
 }
 
-int main(int argc, char **argv) {
-  char *none[] = {NULL, NULL, NULL, NULL};
+int main(int argc, char** argv) {
+  char* none[] = {NULL, NULL, NULL, NULL};
   if (argc < 2) return 98;
   if (strcmp(argv[1], "fds") == 0) return show_fds();
   must("init", PMIx_Init(&me, NULL, 0));

@@ -32,8 +32,8 @@ Config good(Values values) {
 
 const std::vector<std::string>& bad_durations() {
   static const std::vector<std::string> bad = {
-      "",    "1",    "s",    "-1s",  "1 s",   " 1s", "1s ",  "+1s",   "1S",      "1sec", "one s",
-      "nan", "nans", "infs", "0x1s", "1e99h", "1,5s", "1.2.3s", "Never", "never s", "1m",  "1d"};
+      "",    "1",    "s",    "-1s",  "1 s",   " 1s",  "1s ",    "+1s",   "1S",      "1sec", "one s",
+      "nan", "nans", "infs", "0x1s", "1e99h", "1,5s", "1.2.3s", "Never", "never s", "1m",   "1d"};
   return bad;
 }
 
@@ -178,9 +178,12 @@ TEST(Config, AMalformedValueChangesNothing) {
 
 TEST(Config, AnUnknownNameWarnsWithTheNearest) {
   const std::map<std::string, std::string> typed = {
-      {"LOCKSTEP_TIMOUT", "LOCKSTEP_TIMEOUT"},   {"LOCKSTEP_TIME_OUT", "LOCKSTEP_TIMEOUT"},
-      {"LOCKSTEP_TRANSPORTS", "LOCKSTEP_TRANSPORT"}, {"LOCKSTEP_LGO", "LOCKSTEP_LOG"},
-      {"LOCKSTEP_PLAN_", "LOCKSTEP_PLAN"},       {"LOCKSTEP_PLUGINPATH", "LOCKSTEP_PLUGIN_PATH"}};
+      {"LOCKSTEP_TIMOUT", "LOCKSTEP_TIMEOUT"},
+      {"LOCKSTEP_TIME_OUT", "LOCKSTEP_TIMEOUT"},
+      {"LOCKSTEP_TRANSPORTS", "LOCKSTEP_TRANSPORT"},
+      {"LOCKSTEP_LGO", "LOCKSTEP_LOG"},
+      {"LOCKSTEP_PLAN_", "LOCKSTEP_PLAN"},
+      {"LOCKSTEP_PLUGINPATH", "LOCKSTEP_PLUGIN_PATH"}};
   for (const auto& [name, meant] : typed) {
     SCOPED_TRACE(name);
     const Loaded loaded = load({{name, "1s"}});
@@ -198,10 +201,17 @@ TEST(Config, OtherPeoplesVariablesAreNotItsBusiness) {
 }
 
 TEST(Duration, UnitsAreExact) {
-  const std::map<std::string, Nanos> values = {
-      {"0s", 0},           {"1ns", 1},           {"1us", 1'000},         {"250ms", 250'000'000},
-      {"1s", kSecond},     {"1.5s", 1'500'000'000}, {"2min", 120 * kSecond}, {"1h", 3600 * kSecond},
-      {"1e3ms", kSecond},  {".5s", kSecond / 2}, {"never", kNever}};
+  const std::map<std::string, Nanos> values = {{"0s", 0},
+                                               {"1ns", 1},
+                                               {"1us", 1'000},
+                                               {"250ms", 250'000'000},
+                                               {"1s", kSecond},
+                                               {"1.5s", 1'500'000'000},
+                                               {"2min", 120 * kSecond},
+                                               {"1h", 3600 * kSecond},
+                                               {"1e3ms", kSecond},
+                                               {".5s", kSecond / 2},
+                                               {"never", kNever}};
   for (const auto& [text, expected] : values) {
     SCOPED_TRACE(text);
     Nanos value = -7;
@@ -234,8 +244,13 @@ TEST(Duration, AfterStaysAtNever) {
 }
 
 TEST(EnvironmentSnapshot, NumbersAreDecimalAndWhole) {
-  const Environment environment(Values{{"A", "42"}, {"B", "-1"}, {"C", "4x"}, {"D", ""},
-                                       {"E", "4294967296"}, {"F", " 1"}, {"G", "4294967295"}});
+  const Environment environment(Values{{"A", "42"},
+                                       {"B", "-1"},
+                                       {"C", "4x"},
+                                       {"D", ""},
+                                       {"E", "4294967296"},
+                                       {"F", " 1"},
+                                       {"G", "4294967295"}});
   EXPECT_EQ(environment.number("A"), 42u);
   EXPECT_EQ(environment.number("G"), 4294967295u);
   for (const char* name : {"B", "C", "D", "E", "F", "absent"}) {

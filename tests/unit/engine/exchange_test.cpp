@@ -1,6 +1,6 @@
 // One exchange, driven by hand: what it sends, when it completes, and what it answers.
-// Method: the test is the network and the other nodes; every frame in and out is looked at. Courses of
-// events with several exchanges are the simulator's business (tests/sim).
+// Method: the test is the network and the other nodes; every frame in and out is looked at. Courses
+// of events with several exchanges are the simulator's business (tests/sim).
 #include "runtime/engine/exchange.hpp"
 
 #include <gtest/gtest.h>
@@ -51,6 +51,7 @@ class Desk : public LocalViewSource {
   /// Hands in a frame as node `from` would send it.
   bool receive(NodeIndex from, Frame frame) {
     frame.sender = from * kRanksPerNode;
+    if (frame.type == FrameType::answer && frame.site == 0) frame.site = question_;
     const bool is_ours = exchange_.receive(frame, time, output_);
     collect();
     return is_ours;
@@ -98,6 +99,8 @@ class Desk : public LocalViewSource {
   }
   void collect() {
     for (const Outgoing& outgoing : output_) {
+      // An answer carries the number of its question, where questions have one.
+      if (outgoing.frame.type == FrameType::ask) question_ = outgoing.frame.site;
       const auto payload = outgoing.frame.payload;
       sent_.push_back({outgoing.peer, outgoing.frame, Bytes(payload.begin(), payload.end())});
     }
@@ -107,6 +110,7 @@ class Desk : public LocalViewSource {
   Exchange exchange_;
   Output output_;
   std::vector<Sent> sent_;
+  std::uint32_t question_ = 0;
 };
 
 Frame frame_of(FrameType type, Epoch epoch) {
@@ -117,7 +121,8 @@ Frame frame_of(FrameType type, Epoch epoch) {
   return frame;
 }
 
-Frame fact(Epoch epoch, std::uint16_t step, std::uint64_t word, std::uint32_t signature = kSignature) {
+Frame fact(Epoch epoch, std::uint16_t step, std::uint64_t word,
+           std::uint32_t signature = kSignature) {
   Frame frame = frame_of(FrameType::fact, epoch);
   frame.step = step;
   frame.word = word;
@@ -140,6 +145,14 @@ struct Answer {
   Bytes payload;
   Frame frame;
 };
+
+/// The answer of a node that has completed the epoch.
+Frame complete_answer(Epoch epoch, std::uint64_t word) {
+  Frame frame = frame_of(FrameType::answer, epoch);
+  frame.flags = kAnswerComplete;
+  frame.word = word;
+  return frame;
+}
 
 std::size_t count(const std::vector<Sent>& sent, FrameType type) {
   return static_cast<std::size_t>(std::count_if(
@@ -310,10 +323,7 @@ TEST(Exchange, WhoAsksTakesOverAFinishedResult) {
   desk.enter(1, 2);
   desk.ask(1);
   EXPECT_EQ(count(desk.sent(), FrameType::ask), 2u);
-  Frame complete = frame_of(FrameType::answer, 1);
-  complete.flags = kAnswerComplete;
-  complete.word = 7;
-  desk.receive(0, complete);
+  desk.receive(0, complete_answer(1, 7));
   EXPECT_EQ(desk.state(), ExchangeState::complete);
   EXPECT_EQ(desk.exchange().word(), 7u);
   EXPECT_EQ(count(desk.sent(), FrameType::resume), 2u) << "the others may go on as well";
@@ -341,7 +351,8 @@ TEST(Exchange, NobodyMissingMeansGoOn) {
   desk.ask(1);
   desk.receive(1, fact(1, kUp, 2));
   desk.receive(2, fact(1, kUp, 4));
-  EXPECT_EQ(desk.state(), ExchangeState::open) << "who asks does not complete before it has decided";
+  EXPECT_EQ(desk.state(), ExchangeState::open)
+      << "who asks does not complete before it has decided";
   desk.receive(1, Answer(1, {}).frame);
   desk.receive(1, Answer(1, {}).frame);  // repeated: is still one answer
   EXPECT_EQ(desk.state(), ExchangeState::open);
@@ -486,7 +497,8 @@ TEST(Exchange, NoSequenceOfFramesDoesHarm) {
       frame.flags = static_cast<std::uint16_t>(random() % 4);
       frame.payload = std::span(payload).first(random() % (kPayloadMax + 1));
       desk.receive(static_cast<NodeIndex>(random() % 6), frame);
-      const bool may_enter = desk.state() == ExchangeState::idle || desk.state() == ExchangeState::complete;
+      const bool may_enter =
+          desk.state() == ExchangeState::idle || desk.state() == ExchangeState::complete;
       if (random() % 4 == 0 && may_enter) desk.enter(++epoch, 1);
       if (random() % 16 == 0) desk.ask(epoch + random() % 2);
       if (random() % 64 == 0) desk.lose(static_cast<NodeIndex>(random() % 5));
@@ -528,10 +540,7 @@ TEST(Exchange, AFinishedResultLiftsEveryFreeze) {
   desk.enter(1, 2);
   desk.ask(1);
   desk.receive(2, frame_of(FrameType::ask, 1));  // crosses this node's own question
-  Frame complete = frame_of(FrameType::answer, 1);
-  complete.flags = kAnswerComplete;
-  complete.word = 7;
-  desk.receive(0, complete);
+  desk.receive(0, complete_answer(1, 7));
   EXPECT_EQ(desk.state(), ExchangeState::complete);
 }
 
@@ -547,8 +556,26 @@ TEST(Exchange, AVerdictOnTheNextEpochDoesNotBreakThisOne) {
   Frame broken = frame_of(FrameType::broken, 2);
   broken.payload = payload;
   desk.receive(0, broken);
+  EXPECT_NE(desk.state(), ExchangeState::broken) << "node 0 has completed epoch 1";
+  desk.receive(0, complete_answer(1, 3));  // if it has asked
   desk.receive(0, fact(1, kDown, 3));
-  EXPECT_EQ(desk.state(), ExchangeState::complete) << "node 0 has completed epoch 1";
+  EXPECT_EQ(desk.state(), ExchangeState::complete);
+  EXPECT_EQ(desk.exchange().word(), 3u);
+}
+
+// Two questions may be open at once, about this epoch and about the next: two promises.
+TEST(Exchange, AFreezeOfTheNextEpochOutlastsAQuestionAboutThisOne) {
+  Desk desk = Desk::tree(1, 3);
+  desk.enter(1, 2);
+  desk.receive(0, frame_of(FrameType::ask, 2));  // node 0 has completed epoch 1
+  desk.receive(2, frame_of(FrameType::ask, 1));  // node 2 has not
+  desk.receive(2, frame_of(FrameType::resume, 1));
+  desk.receive(0, complete_answer(1, 7));  // if it has asked
+  desk.receive(0, fact(1, kDown, 7));
+  ASSERT_EQ(desk.state(), ExchangeState::complete);
+  desk.enter(2, 2);
+  desk.receive(0, fact(2, kDown, 7));
+  EXPECT_EQ(desk.state(), ExchangeState::open) << "it has promised node 0 not to complete epoch 2";
 }
 
 // More ranks are missing on one node than fit into its answer.
@@ -570,18 +597,16 @@ TEST(Exchange, AnAnswerToAnEarlierQuestionDoesNotCount) {
   desk.ask(1);
   desk.receive(0, frame_of(FrameType::ask, 1));     // gives its own question up,
   desk.receive(0, frame_of(FrameType::resume, 1));  // and everybody has entered meanwhile
-  desk.ask(1);
+  Answer late(1, RankSet({{5, 1}}));
   const auto sent = desk.sent();
-  const auto question = std::find_if(sent.rbegin(), sent.rend(), [](const Sent& one) {
-    return one.frame.type == FrameType::ask;
-  });
-  ASSERT_NE(question, sent.rend());
-  desk.receive(2, Answer(1, RankSet({{5, 1}})).frame);  // to the first question, late
-  Answer now(1, {});
-  now.frame.site = question->frame.site;
-  now.frame.word = question->frame.word;
-  desk.receive(2, now.frame);
-  desk.receive(0, now.frame);
+  const auto question = std::find_if(
+      sent.begin(), sent.end(), [](const Sent& one) { return one.frame.type == FrameType::ask; });
+  ASSERT_NE(question, sent.end());
+  late.frame.site = question->frame.site;
+  desk.ask(1);
+  desk.receive(2, late.frame);
+  desk.receive(2, Answer(1, {}).frame);
+  desk.receive(0, Answer(1, {}).frame);
   EXPECT_NE(desk.state(), ExchangeState::broken) << "rank 5 has entered long since";
 }
 

@@ -58,7 +58,8 @@ void expect_dissemination(const Shape& shape) {
 
 constexpr std::uint32_t kEverySize = 300;
 // Around powers of the radices, where the last round of a dissemination is full or nearly empty.
-constexpr std::uint32_t kLargeSizes[] = {511, 512, 513, 625, 729, 1000, 1023, 1024, 1025, 2047, 3000};
+constexpr std::uint32_t kLargeSizes[] = {511,  512,  513,  625,  729, 1000,
+                                         1023, 1024, 1025, 2047, 3000};
 
 TEST(Tree, IsProvenForEverySizeWithTheFewestMessages) {
   for (const std::uint32_t radix : {2u, 3u, 4u, 8u, 16u}) {
@@ -105,15 +106,17 @@ struct Shaped {
 };
 
 const std::vector<Shaped>& victims() {
-  static const std::vector<Shaped> shapes = {
-      {tree, {2, 2}},          {tree, {7, 2}},          {tree, {20, 3}},          {tree, {33, 16}},
-      {dissemination, {2, 2}}, {dissemination, {5, 2}}, {dissemination, {16, 4}}, {dissemination, {19, 3}}};
+  static const std::vector<Shaped> shapes = {{tree, {2, 2}},           {tree, {7, 2}},
+                                             {tree, {20, 3}},          {tree, {33, 16}},
+                                             {dissemination, {2, 2}},  {dissemination, {5, 2}},
+                                             {dissemination, {16, 4}}, {dissemination, {19, 3}}};
   return shapes;
 }
 
 /// Applies `damage` to every step of every plan, one at a time, and expects a complaint each time.
 /// `damage` returns false where it does not apply.
-void expect_complaints(const std::function<bool(std::vector<Plan>&, NodeIndex, std::size_t)>& damage) {
+void expect_complaints(
+    const std::function<bool(std::vector<Plan>&, NodeIndex, std::size_t)>& damage) {
   std::size_t damaged = 0;
   for (const auto& [builder, shape] : victims()) {
     const std::vector<Plan> sound = build(builder, shape);
@@ -199,8 +202,8 @@ TEST(Verify, SeesASendBeforeTheWaitItDependsOn) {
 
 TEST(Verify, SeesARoundOfADisseminationThatComesTooEarly) {
   std::vector<Plan> plans = build(dissemination, {8, 2});
-  // Every node runs its rounds backwards: all messages exist, and each is sent before what it should
-  // bring is known. With a power of two the set still closes, so one node only.
+  // Every node runs its rounds backwards: all messages exist, and each is sent before what it
+  // should bring is known. With a power of two the set still closes, so one node only.
   std::reverse(plans[3].begin(), plans[3].end());
   EXPECT_NE(verify(plans), "");
 }

@@ -1,0 +1,36 @@
+// One rank's part of the learning: its words, its steps, and when it has seen enough.
+#pragma once
+
+#include "lockstep/lockstep.hpp"
+
+#include "dataset.hpp"
+#include "model.hpp"
+#include "options.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace ngram {
+
+/// What a rank has to show for its work.
+struct Training {
+  explicit Training(std::uint32_t order) : model(order) {}
+  Model model;
+  std::uint64_t share = 0;  ///< words to count
+  std::uint64_t words = 0;  ///< words counted
+  std::uint64_t steps = 0;
+  double perplexity = 0;     ///< of this rank's held-out words, as its own counts see them
+  bool has_asked = false;    ///< it has raised the trigger
+  bool has_stopped = false;  ///< it has seen the trigger, as all have
+};
+
+/// Counts this rank's share of the words in steps, and calls `after_step` after each. Collective.
+/// All ranks leave after the same step, whoever has raised the trigger.
+Training train(lockstep::Session& session, const Options& options, const Dataset& data,
+               const std::function<void(const Training&)>& after_step);
+
+/// The ranks that raised the trigger, told to every rank. Collective.
+std::vector<std::uint32_t> find_askers(lockstep::Session& session, bool has_asked);
+
+}  // namespace ngram

@@ -1,0 +1,48 @@
+// Runs one fence after the other for as long as an operation needs it.
+#include "plugins/pmix_fence/channel.hpp"
+
+#include <algorithm>
+
+namespace lockstep::pmix_fence {
+
+lockstep_status_t Channel::start(Team& team, std::span<const std::byte> vector) {
+  if (has_failed_) return LOCKSTEP_E_PEER;
+  open_.reserve(open_.size() + 1);
+  // A fence under way may have collected before this contribution; the next one is sure to have it.
+  const lockstep_status_t status = team.start(vector, started_ + 1);
+  if (status != LOCKSTEP_OK) return status;
+  open_.push_back(&team);
+  advance();
+  return LOCKSTEP_OK;
+}
+
+void Channel::advance() {
+  if (fence_) {
+    if (const std::optional<pmix_status_t> result = fence_->result()) {
+      fence_.reset();
+      if (*result == PMIX_SUCCESS) {
+        completed_ = started_;
+      } else {
+        has_failed_ = true;
+      }
+    }
+  }
+  for (Team* team : open_) {
+    if (has_failed_) team->fail(LOCKSTEP_E_PEER);
+    team->advance(completed_);
+  }
+  std::erase_if(open_, [](const Team* team) { return team->is_finished(); });
+  const bool is_needed = std::any_of(open_.begin(), open_.end(), [this](const Team* team) {
+    return team->needs_fence_after(completed_);
+  });
+  if (is_needed && !fence_) {
+    fence_ = Fence::start(members_);
+    ++started_;
+  }
+}
+
+void Channel::forget(const Team& team) noexcept {
+  std::erase(open_, &team);
+}
+
+}  // namespace lockstep::pmix_fence

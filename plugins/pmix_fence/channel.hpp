@@ -1,0 +1,32 @@
+// The fences of one set of ranks, shared by all teams that have exactly these members.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "plugins/pmix_fence/requests.hpp"
+#include "plugins/pmix_fence/team.hpp"
+
+namespace lockstep::pmix_fence {
+
+/// PMIx knows a fence by its processes, not by its purpose. So teams of the same ranks share one
+/// sequence of fences, and members may start their operations in any order.
+class Channel {
+ public:
+  explicit Channel(std::shared_ptr<const Members> members) : members_(std::move(members)) {}
+
+  [[nodiscard]] const std::shared_ptr<const Members>& members() const noexcept { return members_; }
+  [[nodiscard]] lockstep_status_t start(Team& team, std::span<const std::byte> vector);
+  void advance();
+  void forget(const Team& team) noexcept;
+
+ private:
+  std::shared_ptr<const Members> members_;
+  std::vector<Team*> open_;  // with an operation that is not finished
+  std::shared_ptr<Fence> fence_;
+  FenceNumber started_ = 0;
+  FenceNumber completed_ = 0;
+  bool has_failed_ = false;
+};
+
+}  // namespace lockstep::pmix_fence
