@@ -42,9 +42,10 @@ std::vector<std::string> words_of(int argc, char** argv) {
 
 int run_command_line(int argc, char** argv) {
   CommandContext context{.environment = Environment(environ)};
-  CLI::App app{"Deferred execution for jobs of many processes: wait for everyone, one goes first,\n"
-               "act together on a trigger.",
-               "lockstep"};
+  CLI::App app{
+      "Deferred execution for jobs of many processes: wait for everyone, one goes first,\n"
+      "act together on a trigger.",
+      "lockstep"};
   app.set_version_flag("--version",
                        fmt::format("lockstep {} (PMIx {}.{}.{})", LOCKSTEP_VERSION,
                                    PMIX_VERSION_MAJOR, PMIX_VERSION_MINOR, PMIX_VERSION_RELEASE),

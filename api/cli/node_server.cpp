@@ -142,10 +142,13 @@ void NodeServer::open() {
   null_ = UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (!null_.is_open()) throw CommandError(1, "cannot open /dev/null");
   child_watch_ = make_child_watch();
-  // libpmix reads its settings from the environment, where an outer launcher's must not be.
-  own_environment_.emplace(job_.environment.entries());
-  environ = own_environment_->get();
   folder_.emplace(node_folder_path(job_.temporary_base, job_.name, node_));
+  // libpmix reads its settings from the environment, where an outer launcher's must not be; and the
+  // shared memory files of libpmix 5 follow TMPDIR, whatever folder the server is given.
+  Environment own = job_.environment;
+  own.set("TMPDIR=" + folder_->path());
+  own_environment_.emplace(own.entries());
+  environ = own_environment_->get();
   upcalls_.emplace();
   pmix_ = new PmixServer({.name_space = job_.name,
                           .folder = folder_->path(),

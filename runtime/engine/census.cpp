@@ -9,15 +9,28 @@
 namespace lockstep::engine {
 
 void Exchange::ask(Epoch epoch, Nanos now, Output& out) {
-  if (state_ == ExchangeState::broken || is_asking()) return;
+  take_census(epoch, true, now, out);
+}
+
+void Exchange::take_census(Epoch epoch, bool is_deadline, Nanos now, Output& out) {
+  if (state_ == ExchangeState::broken) return;
+  if (is_asking()) {
+    census_.is_deadline = census_.is_deadline || (is_deadline && census_.epoch == epoch);
+    return;
+  }
   if (epoch <= epoch_ && state_ != ExchangeState::open) return;  // completed meanwhile
-  if (freeze(epoch).epoch == epoch && now < freeze(epoch).until)
-    return;  // somebody else is deciding
+  const Freeze& frozen = freeze(epoch);
+  if (frozen.epoch == epoch && now < frozen.until) return;  // somebody else is deciding
   census_ = Census{};
   census_.epoch = epoch;
+  census_.is_deadline = is_deadline;
   census_.until = after(now, setup_.grace);
   census_.answered.assign(setup_.members.size(), false);
   add_view(setup_.self, local_.local_view(epoch));
+  if (epoch == epoch_) {
+    census_.sum.add(inbox(epoch).word, inbox(epoch).bytes());
+    ++census_.entered;
+  }
   for (NodeIndex node = 0; node < lost_.size(); ++node) {
     if (lost_[node]) add_silent(node, "has left or cannot be reached");
   }
@@ -28,10 +41,9 @@ void Exchange::ask(Epoch epoch, Nanos now, Output& out) {
 }
 
 void Exchange::add_view(NodeIndex node, const LocalView& view) {
-  if (census_.answered[node]) return;
   census_.answered[node] = true;
   ++census_.answers;
-  census_.missing.merge(view.missing);
+  census_.late.merge(view.missing);
   if (view.signature == 0) return;
   if (census_.signature == 0) {
     census_.signature = view.signature;
@@ -46,8 +58,12 @@ void Exchange::add_silent(NodeIndex node, const char* why) {
   if (census_.answered[node]) return;
   census_.answered[node] = true;
   ++census_.answers;
-  census_.has_lost = true;
-  census_.missing.merge(setup_.members[node]);
+  // It did its part before it went: its facts, and with them its contribution, are here.
+  if (census_.epoch == epoch_ && has_heard(node, epoch_)) {
+    ++census_.entered;
+    return;
+  }
+  census_.gone.merge(setup_.members[node]);
   if (!census_.text.empty()) census_.text += "; ";
   census_.text += fmt::format("rank {} on {} {}", setup_.leaders[node], setup_.hosts[node], why);
 }
@@ -55,13 +71,11 @@ void Exchange::add_silent(NodeIndex node, const char* why) {
 void Exchange::on_ask(NodeIndex from, const Frame& frame, Nanos now, Output& out) {
   Frame answer = make(FrameType::answer, frame.epoch);
   answer.site = frame.site;
-  const bool has_completed = frame.epoch <= completed_;
-  if (has_completed) {
+  if (frame.epoch <= completed_) {
     answer.flags = kAnswerComplete;
     if (inbox(frame.epoch).epoch == frame.epoch) {
-      const Inbox& box = inbox(frame.epoch);
-      answer.word = box.word;
-      answer.payload = std::span(box.vector).first(box.length);
+      answer.word = inbox(frame.epoch).word;
+      answer.payload = inbox(frame.epoch).bytes();
     }
     out.push_back({from, answer});
     return;
@@ -79,71 +93,106 @@ void Exchange::on_ask(NodeIndex from, const Frame& frame, Nanos now, Output& out
   if (frozen.epoch != frame.epoch || from < frozen.by) frozen.by = from;
   frozen.epoch = frame.epoch;
   frozen.until = after(after(after(now, setup_.grace), setup_.grace), setup_.grace);
+  answer_with_view(from, answer, out);
+  // Whoever asks about the next epoch has completed this one, and has its result.
+  if (state_ == ExchangeState::open && frame.epoch == epoch_ + 1) {
+    take_census(epoch_, false, now, out);
+  }
+}
 
-  const LocalView view = local_.local_view(frame.epoch);
+/// The first `step` bytes of the payload are the members missing here or, on a node that has
+/// entered (kAnswerEntered), its vector; the rest is the site.
+void Exchange::answer_with_view(NodeIndex to, Frame answer, Output& out) {
+  const LocalView view = local_.local_view(answer.epoch);
+  const bool has_entered = answer.epoch == epoch_ && state_ == ExchangeState::open;
   bool truncated = false;
   scratch_ = encode_ranges(view.missing, kPayloadMax / 2, truncated);
+  if (truncated) answer.flags |= kTruncated;
   answer.step = static_cast<std::uint16_t>(scratch_.size());
-  if (truncated) answer.flags = kTruncated;
   answer.signature = view.signature;
+  if (has_entered && view.missing.empty()) {
+    answer.flags |= kAnswerEntered;
+    answer.word = inbox(answer.epoch).word;
+    const std::span<const std::byte> vector = inbox(answer.epoch).bytes();
+    scratch_.assign(vector.begin(), vector.end());
+    answer.step = static_cast<std::uint16_t>(scratch_.size());
+  }
   for (std::size_t i = 0; i < view.site.size() && scratch_.size() < kPayloadMax; ++i) {
     scratch_.push_back(static_cast<std::byte>(view.site[i]));
   }
   answer.payload = scratch_;
-  out.push_back({from, answer});
-  // Whoever asks about the next epoch has completed this one, and has its result.
-  if (state_ == ExchangeState::open && frame.epoch == epoch_ + 1) ask(epoch_, now, out);
+  out.push_back({to, answer});
 }
 
 void Exchange::on_answer(NodeIndex from, const Frame& frame, Output& out) {
-  if (!is_asking() || frame.epoch != census_.epoch || frame.site != question_ ||
-      census_.answered[from])
-    return;
-  if ((frame.flags & kTruncated) != 0) census_.is_truncated = true;
+  const bool is_mine = is_asking() && frame.epoch == census_.epoch && frame.site == question_;
+  if (!is_mine || census_.answered[from]) return;
   if ((frame.flags & kAnswerComplete) != 0) {
-    adopt_result(frame, out);
+    const Epoch epoch = census_.epoch;
+    census_ = Census{};
+    complete(epoch, frame.word, frame.payload, out);
     return;
   }
   if (frame.step > frame.payload.size()) return;  // malformed: as if it had not come
-  auto missing = decode_ranges(frame.payload.first(frame.step));
-  if (!missing) return;
+  const std::span<const std::byte> first = frame.payload.first(frame.step);
   LocalView view;
-  view.missing = std::move(*missing);
   view.signature = frame.signature;
   for (const std::byte b : frame.payload.subspan(frame.step)) view.site += static_cast<char>(b);
+  if ((frame.flags & kAnswerEntered) != 0) {
+    census_.sum.add(frame.word, first);
+    ++census_.entered;
+  } else {
+    auto missing = decode_ranges(first);
+    if (!missing) return;
+    view.missing = std::move(*missing);
+  }
+  if ((frame.flags & kTruncated) != 0) census_.is_truncated = true;
   add_view(from, view);
   if (census_.answers == setup_.members.size()) decide(out);
 }
 
-void Exchange::adopt_result(const Frame& answer, Output& out) {
-  const Epoch epoch = census_.epoch;
-  census_ = Census{};
-  // Somebody completed, so everybody has entered, and this node did as well: nothing is missing
-  // but facts, and the answer holds what all of them add up to.
+/// Everybody has entered and the result is known: nothing is missing but facts, and what all of
+/// them add up to replaces them. Everybody is told.
+void Exchange::complete(Epoch epoch, std::uint64_t word, std::span<const std::byte> vector,
+                        Output& out) {
   if (epoch == epoch_ && state_ == ExchangeState::open) {
-    combine(epoch, answer.word, answer.payload);
+    inbox(epoch).add(word, vector);
     for (Wait& wait : waits_) wait.heard[epoch & 1] = {epoch, signature_};
     if (freeze(epoch).epoch == epoch) freeze(epoch).epoch = 0;
     advance(out);
   }
-  send_all(make(FrameType::resume, epoch), out);
+  Frame resume = make(FrameType::resume, epoch);
+  if (epoch == completed_) {
+    resume.flags = kAnswerComplete;
+    resume.word = inbox(epoch).word;
+    resume.payload = inbox(epoch).bytes();
+  }
+  send_all(resume, out);
 }
 
 void Exchange::decide(Output& out) {
   Census census = std::move(census_);
   census_ = Census{};
-  if (!census.is_mismatch && census.missing.empty()) {
+  const bool is_broken =
+      census.is_mismatch || !census.gone.empty() || (census.is_deadline && !census.late.empty());
+  if (!is_broken && census.entered == setup_.members.size()) {
+    complete(census.epoch, census.sum.word, census.sum.bytes(), out);
+    return;
+  }
+  if (!is_broken) {
     send_all(make(FrameType::resume, census.epoch), out);
     thaw(census.epoch, out);
     return;
   }
   Verdict verdict;
-  verdict.cause = census.is_mismatch ? LOCKSTEP_E_MISMATCH
-                  : census.has_lost  ? LOCKSTEP_E_LOST
-                                     : LOCKSTEP_E_DEADLINE;
+  verdict.cause = census.is_mismatch    ? LOCKSTEP_E_MISMATCH
+                  : census.gone.empty() ? LOCKSTEP_E_DEADLINE
+                                        : LOCKSTEP_E_LOST;
   verdict.epoch = census.epoch;
   // In a mismatch nobody is missing: everybody came, but not to the same place.
-  if (!census.is_mismatch) verdict.missing = std::move(census.missing);
+  if (!census.is_mismatch) verdict.missing = std::move(census.gone);
+  // Before a deadline, who has not come yet is on the way.
+  if (!census.is_mismatch && census.is_deadline) verdict.missing.merge(census.late);
   verdict.text = std::move(census.text);
   verdict.is_truncated = census.is_truncated;
   fail(std::move(verdict), out);
@@ -160,22 +209,24 @@ void Exchange::fail(Verdict verdict, Output& out) {
 }
 
 void Exchange::on_resume(NodeIndex from, const Frame& frame, Output& out) {
-  if (freeze(frame.epoch).epoch != frame.epoch || freeze(frame.epoch).by != from) return;
-  thaw(frame.epoch, out);
+  const bool is_open = frame.epoch == epoch_ && state_ == ExchangeState::open;
+  if ((frame.flags & kAnswerComplete) != 0 && is_open && !is_asking()) {
+    // Somebody has completed: nothing else can come of this epoch, whoever froze it.
+    inbox(epoch_).add(frame.word, frame.payload);
+    for (Wait& wait : waits_) wait.heard[epoch_ & 1] = {epoch_, signature_};
+    freeze(epoch_).epoch = 0;
+    advance(out);
+    return;
+  }
+  const Freeze& frozen = freeze(frame.epoch);
+  if (frozen.epoch == frame.epoch && frozen.by == from) thaw(frame.epoch, out);
 }
 
+/// The freeze is over. Facts that somebody was too frozen or too cut off to hear are sent again.
 void Exchange::thaw(Epoch epoch, Output& out) {
   freeze(epoch).epoch = 0;
-  if (state_ == ExchangeState::open) {
-    for (std::size_t i = 0; i < cursor_; ++i) {
-      const schedule::Step& step = setup_.plan[i];
-      if (step.kind != schedule::StepKind::send) continue;
-      Frame fact = make(FrameType::fact, epoch_);
-      fact.step = step.round;
-      fact.word = inbox(epoch_).word;
-      fact.payload = vector();
-      out.push_back({step.peer, fact});
-    }
+  for (std::size_t i = 0; state_ == ExchangeState::open && i < cursor_; ++i) {
+    if (setup_.plan[i].kind == schedule::StepKind::send) send_fact(setup_.plan[i], out);
   }
   advance(out);
 }
@@ -187,7 +238,7 @@ void Exchange::on_broken(const Frame& frame, Nanos now, Output& out) {
   if (frame.epoch <= completed_ || verdict->epoch != frame.epoch) return;
   if (state_ == ExchangeState::open && frame.epoch > epoch_) {
     next_verdict_ = std::move(*verdict);
-    ask(epoch_, now, out);
+    take_census(epoch_, false, now, out);
     return;
   }
   verdict_ = std::move(*verdict);
@@ -201,8 +252,9 @@ void Exchange::lose(NodeIndex node, Nanos now, Output& out) {
   if (is_asking()) {
     add_silent(node, "has left or cannot be reached");
     if (census_.answers == setup_.members.size()) decide(out);
-  } else if (state_ == ExchangeState::open) {
-    ask(epoch_, now, out);
+  } else if (is_waiting_for(node)) {
+    // A node that leaves in order has sent everything before; then nobody needs to ask.
+    take_census(epoch_, false, now, out);
   }
 }
 
@@ -217,7 +269,7 @@ void Exchange::tick(Nanos now, Output& out) {
   for (Freeze& frozen : freezes_) {
     if (frozen.epoch == 0 || now < frozen.until) continue;
     const Epoch epoch = std::exchange(frozen.epoch, 0);
-    if (epoch == epoch_ && state_ == ExchangeState::open) ask(epoch, now, out);
+    if (epoch == epoch_ && state_ == ExchangeState::open) take_census(epoch, false, now, out);
   }
 }
 

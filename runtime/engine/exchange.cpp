@@ -15,9 +15,10 @@ Exchange::Exchange(Setup setup, const LocalViewSource& local)
   }
 }
 
-std::span<const std::byte> Exchange::vector() const noexcept {
-  const Inbox& box = inbox(epoch_);
-  return std::span(box.vector).first(box.length);
+void Exchange::Inbox::add(std::uint64_t more, std::span<const std::byte> bytes) noexcept {
+  word |= more;
+  length = std::max(length, static_cast<std::uint32_t>(bytes.size()));
+  for (std::size_t i = 0; i < bytes.size(); ++i) vector[i] |= bytes[i];
 }
 
 Exchange::Inbox& Exchange::fresh_inbox(Epoch epoch) noexcept {
@@ -29,14 +30,6 @@ Exchange::Inbox& Exchange::fresh_inbox(Epoch epoch) noexcept {
     box.length = 0;
   }
   return box;
-}
-
-void Exchange::combine(Epoch epoch, std::uint64_t word,
-                       std::span<const std::byte> vector) noexcept {
-  Inbox& box = fresh_inbox(epoch);
-  box.word |= word;
-  box.length = std::max(box.length, static_cast<std::uint32_t>(vector.size()));
-  for (std::size_t i = 0; i < vector.size(); ++i) box.vector[i] |= vector[i];
 }
 
 Frame Exchange::make(FrameType type, Epoch epoch) const noexcept {
@@ -64,6 +57,19 @@ std::optional<NodeIndex> Exchange::node_of(Rank leader) const noexcept {
   return static_cast<NodeIndex>(found - setup_.leaders.begin());
 }
 
+bool Exchange::has_heard(NodeIndex node, Epoch epoch) const noexcept {
+  return std::any_of(waits_.begin(), waits_.end(), [&](const Wait& wait) {
+    return wait.peer == node && wait.heard[epoch & 1].epoch == epoch;
+  });
+}
+
+bool Exchange::is_waiting_for(NodeIndex node) const noexcept {
+  return state_ == ExchangeState::open &&
+         std::any_of(waits_.begin(), waits_.end(), [&](const Wait& wait) {
+           return wait.peer == node && wait.heard[epoch_ & 1].epoch != epoch_;
+         });
+}
+
 void Exchange::enter(Epoch epoch, const Contribution& mine, Nanos now, Output& out) {
   assert(state_ != ExchangeState::open && epoch == epoch_ + 1);
   if (state_ == ExchangeState::broken) return;
@@ -72,43 +78,45 @@ void Exchange::enter(Epoch epoch, const Contribution& mine, Nanos now, Output& o
   site_ = mine.site;
   cursor_ = 0;
   state_ = ExchangeState::open;
-  combine(epoch, mine.word, mine.vector);
+  fresh_inbox(epoch).add(mine.word, mine.vector);
   notice(now, out);
   if (next_verdict_) {
     verdict_ = std::move(*next_verdict_);
     state_ = ExchangeState::broken;
     return;
   }
-  const bool is_mixed = std::any_of(waits_.begin(), waits_.end(), [&](const Wait& w) {
-    return w.heard[epoch & 1].epoch == epoch && w.heard[epoch & 1].signature != signature_;
+  const bool is_mixed = std::any_of(waits_.begin(), waits_.end(), [&](const Wait& wait) {
+    const Heard& heard = wait.heard[epoch & 1];
+    return heard.epoch == epoch && heard.signature != signature_;
   });
-  if (is_mixed) ask(epoch, now, out);
   // A leader that everybody waits for must not wait on the lost: find out at once.
-  if (std::find(lost_.begin(), lost_.end(), true) != lost_.end()) {
-    ask(epoch, now, out);
-  }
+  const bool has_lost = std::find(lost_.begin(), lost_.end(), true) != lost_.end();
+  if (is_mixed || has_lost) take_census(epoch, false, now, out);
   advance(out);
+}
+
+void Exchange::send_fact(const schedule::Step& step, Output& out) {
+  Frame fact = make(FrameType::fact, epoch_);
+  fact.step = step.round;
+  fact.word = inbox(epoch_).word;
+  fact.payload = vector();
+  out.push_back({step.peer, fact});
 }
 
 void Exchange::advance(Output& out) {
   if (state_ != ExchangeState::open) return;
   for (; cursor_ < setup_.plan.size(); ++cursor_) {
     const schedule::Step& step = setup_.plan[cursor_];
-    if (step.kind == schedule::StepKind::wait) {
-      const Wait::Heard& heard = waits_[wait_of_[cursor_]].heard[epoch_ & 1];
-      if (heard.epoch != epoch_ || heard.signature != signature_) return;
+    if (step.kind == schedule::StepKind::send) {
+      send_fact(step, out);
       continue;
     }
-    Frame fact = make(FrameType::fact, epoch_);
-    fact.step = step.round;
-    fact.word = inbox(epoch_).word;
-    fact.payload = vector();
-    out.push_back({step.peer, fact});
+    const Heard& heard = waits_[wait_of_[cursor_]].heard[epoch_ & 1];
+    if (heard.epoch != epoch_ || heard.signature != signature_) return;
   }
-  if (freeze(epoch_).epoch != epoch_ && !is_asking()) {
-    state_ = ExchangeState::complete;
-    completed_ = epoch_;
-  }
+  if (freeze(epoch_).epoch == epoch_ || is_asking()) return;
+  state_ = ExchangeState::complete;
+  completed_ = epoch_;
 }
 
 /// A node that stood still may have missed a question, and must not complete what others broke.
@@ -117,7 +125,7 @@ void Exchange::notice(Nanos now, Output& out) {
   noticed_ = now;
   if (!stood_still_ || state_ != ExchangeState::open) return;
   stood_still_ = false;
-  ask(epoch_, now, out);
+  take_census(epoch_, false, now, out);
 }
 
 bool Exchange::receive(const Frame& frame, Nanos now, Output& out) {
@@ -155,11 +163,11 @@ bool Exchange::on_fact(NodeIndex from, const Frame& frame, Nanos now, Output& ou
   });
   if (wait == waits_.end()) return false;
   if (is_current && frame.signature != signature_) {
-    ask(epoch_, now, out);  // its answer brings the other site
+    take_census(epoch_, false, now, out);  // its answer brings the other site
     return true;
   }
   wait->heard[frame.epoch & 1] = {frame.epoch, frame.signature};
-  combine(frame.epoch, frame.word, frame.payload);
+  fresh_inbox(frame.epoch).add(frame.word, frame.payload);
   if (is_current) advance(out);
   return true;
 }

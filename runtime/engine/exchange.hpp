@@ -82,7 +82,7 @@ class Exchange {
   bool is_asking() const noexcept { return census_.epoch != 0; }
   /// Valid while complete: what the epoch combined.
   std::uint64_t word() const noexcept { return inbox(epoch_).word; }
-  std::span<const std::byte> vector() const noexcept;
+  std::span<const std::byte> vector() const noexcept { return inbox(epoch_).bytes(); }
   /// Valid while broken.
   const Verdict& verdict() const noexcept { return verdict_; }
   const Setup& setup() const noexcept { return setup_; }
@@ -94,40 +94,54 @@ class Exchange {
     std::uint64_t word = 0;
     std::uint32_t length = 0;
     std::array<std::byte, kPayloadMax> vector{};
+
+    void add(std::uint64_t more, std::span<const std::byte> bytes) noexcept;
+    std::span<const std::byte> bytes() const noexcept { return std::span(vector).first(length); }
+  };
+  struct Heard {
+    Epoch epoch = 0;
+    std::uint32_t signature = 0;
   };
   struct Wait {
     NodeIndex peer;
     std::uint16_t round;
-    struct Heard {
-      Epoch epoch = 0;
-      std::uint32_t signature = 0;
-    };
-    std::array<Heard, 2>
-        heard;  ///< by parity, like the inboxes: a newer fact replaces no older one
+    std::array<Heard, 2> heard;  ///< by parity, like the inboxes: a newer fact hides no older one
+  };
+  /// The promise not to complete an epoch before somebody has decided.
+  struct Freeze {
+    Epoch epoch = 0;  ///< 0: none
+    NodeIndex by = 0;
+    Nanos until = 0;
   };
   struct Census {
-    Epoch epoch = 0;  ///< 0: none
+    Epoch epoch = 0;           ///< 0: none
+    bool is_deadline = false;  ///< else an inquiry: who has not come yet is not missing
     Nanos until = 0;
     std::size_t answers = 0;
     std::vector<bool> answered;
-    RankSet missing;
+    RankSet late;  ///< alive, but have not entered
+    RankSet gone;  ///< of nodes that are lost or do not answer
     std::string text;
     bool is_mismatch = false;
     bool is_truncated = false;
-    bool has_lost = false;
     std::uint32_t signature = 0;
     std::string site;
+    std::size_t entered = 0;  ///< nodes whose contribution `sum` holds
+    Inbox sum;
   };
 
   Inbox& inbox(Epoch epoch) noexcept { return inboxes_[epoch & 1]; }
   const Inbox& inbox(Epoch epoch) const noexcept { return inboxes_[epoch & 1]; }
   Inbox& fresh_inbox(Epoch epoch) noexcept;
-  void combine(Epoch epoch, std::uint64_t word, std::span<const std::byte> vector) noexcept;
+  Freeze& freeze(Epoch epoch) noexcept { return freezes_[epoch & 1]; }
   Frame make(FrameType type, Epoch epoch) const noexcept;
-  void notice(Nanos now, Output& out);
   void send_all(const Frame& frame, Output& out);
+  void send_fact(const schedule::Step& step, Output& out);
   void advance(Output& out);
+  void notice(Nanos now, Output& out);
   std::optional<NodeIndex> node_of(Rank leader) const noexcept;
+  bool has_heard(NodeIndex node, Epoch epoch) const noexcept;
+  bool is_waiting_for(NodeIndex node) const noexcept;
 
   bool on_fact(NodeIndex from, const Frame& frame, Nanos now, Output& out);
   void on_ask(NodeIndex from, const Frame& frame, Nanos now, Output& out);
@@ -135,38 +149,34 @@ class Exchange {
   void on_resume(NodeIndex from, const Frame& frame, Output& out);
   void on_broken(const Frame& frame, Nanos now, Output& out);
 
+  void take_census(Epoch epoch, bool is_deadline, Nanos now, Output& out);
   void add_view(NodeIndex node, const LocalView& view);
   void add_silent(NodeIndex node, const char* why);
+  void answer_with_view(NodeIndex to, Frame answer, Output& out);
   void decide(Output& out);
-  void adopt_result(const Frame& answer, Output& out);
+  void complete(Epoch epoch, std::uint64_t word, std::span<const std::byte> vector, Output& out);
   void thaw(Epoch epoch, Output& out);
 
   Setup setup_;
   const LocalViewSource& local_;
   ExchangeState state_ = ExchangeState::idle;
-  Epoch epoch_ = 0;  ///< the last epoch entered
+  Epoch epoch_ = 0;      ///< the last epoch entered
+  Epoch completed_ = 0;  ///< the last epoch completed
   std::uint32_t signature_ = 0;
   std::uint32_t site_ = 0;
   std::size_t cursor_ = 0;
-  Epoch completed_ = 0;
-  bool stood_still_ = false;
-  Nanos noticed_ = 0;                    ///< last time this node was seen to be awake
-  std::uint32_t question_ = 0;           ///< number of this node's questions
-  std::optional<Verdict> next_verdict_;  ///< on the epoch after an open one
   std::array<Inbox, 2> inboxes_{};
   std::vector<Wait> waits_;           ///< in plan order
   std::vector<std::size_t> wait_of_;  ///< plan step -> waits_ index
   std::vector<bool> lost_;
   Census census_;
-  struct Freeze {
-    Epoch epoch = 0;  ///< 0: none
-    NodeIndex by = 0;
-    Nanos until = 0;
-  };
-  Freeze& freeze(Epoch epoch) noexcept { return freezes_[epoch & 1]; }
-  std::array<Freeze, 2> freezes_{};
+  std::uint32_t question_ = 0;       ///< number of this node's last question
+  std::array<Freeze, 2> freezes_{};  ///< by parity, like the inboxes
+  bool stood_still_ = false;
+  Nanos noticed_ = 0;  ///< when this node was last seen awake
   Verdict verdict_;
-  std::vector<std::byte> scratch_;  ///< payload of the frames being sent
+  std::optional<Verdict> next_verdict_;  ///< on the epoch after an open one
+  std::vector<std::byte> scratch_;       ///< payload of the frames being sent
 };
 
 }  // namespace lockstep::engine

@@ -14,7 +14,8 @@ namespace lockstep::engine {
 inline constexpr std::uint32_t kFrameMagic = 0x5453'4b4cu;  // "LKST" as bytes
 inline constexpr std::uint8_t kFrameVersion = 1;
 inline constexpr std::size_t kHeaderSize = 64;
-inline constexpr std::size_t kPayloadMax = LOCKSTEP_VECTOR_MAX;
+inline constexpr std::size_t kSiteRoom = 64;  ///< beside a whole vector, in answers
+inline constexpr std::size_t kPayloadMax = LOCKSTEP_VECTOR_MAX + kSiteRoom;
 static_assert(kHeaderSize + kPayloadMax <= LOCKSTEP_FRAME_MAX);
 
 enum class FrameType : std::uint8_t {
@@ -28,7 +29,11 @@ enum class FrameType : std::uint8_t {
 inline constexpr std::uint8_t kFrameTypeLast = 6;
 
 /// Flags of a frame; the meaning of each belongs to one type.
-enum : std::uint16_t { kAnswerComplete = 1, kTruncated = 2 };
+enum : std::uint16_t {
+  kAnswerComplete = 1,  ///< answer, resume: the epoch is complete here, and this is its result
+  kTruncated = 2,       ///< answer: more ranks are missing than fit
+  kAnswerEntered = 4,   ///< answer: nobody is missing here, and this is what they brought
+};
 
 struct Frame {
   FrameType type = FrameType::fact;

@@ -20,7 +20,7 @@ struct Shape {
 
 std::string job(Shape shape, const std::string& arguments, const std::string& options = "",
                 const std::string& environment = "") {
-  return environment + " LOCKSTEP_GRACE=500ms " LOCKSTEP_CLI " run -n " +
+  return environment + " LOCKSTEP_GRACE=2s " LOCKSTEP_CLI " run -n " +
          std::to_string(shape.ranks) + " --nodes " + std::to_string(shape.nodes) + " " + options +
          " " FAULT_JOB " " + arguments;
 }

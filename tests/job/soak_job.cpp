@@ -29,14 +29,30 @@ class Soak {
 
   void one(std::uint64_t i) {
     switch (random_() % 8) {
-      case 0: session_.wait_for_everyone({.name = "soak"}); break;
-      case 1: session_.local().wait_for_everyone({.name = "soak"}); break;
-      case 2: trigger(i); break;
-      case 3: first(); break;
-      case 4: broadcast(); break;
-      case 5: split_phase(); break;
-      case 6: session_.local_main_process_first([&] { ++sections_; }); break;
-      default: failing_first(); break;
+      case 0:
+        session_.wait_for_everyone({.name = "soak"});
+        break;
+      case 1:
+        session_.local().wait_for_everyone({.name = "soak"});
+        break;
+      case 2:
+        trigger(i);
+        break;
+      case 3:
+        first();
+        break;
+      case 4:
+        broadcast();
+        break;
+      case 5:
+        split_phase();
+        break;
+      case 6:
+        session_.local_main_process_first([&] { ++sections_; });
+        break;
+      default:
+        failing_first();
+        break;
     }
   }
 
@@ -102,8 +118,8 @@ int main(int argc, char** argv) {
     Session session;
     Soak soak(session, seed);
     for (std::uint64_t i = 0; i < operations; ++i) soak.one(i);
-    session.print(std::to_string(operations) + " operations of seed " + std::to_string(seed) + ", " +
-                      std::to_string(soak.fired()) + " triggers fired",
+    session.print(std::to_string(operations) + " operations of seed " + std::to_string(seed) +
+                      ", " + std::to_string(soak.fired()) + " triggers fired",
                   lockstep::Scope::job);
     return 0;
   } catch (const std::exception& error) {

@@ -102,27 +102,23 @@ void race_deadlines_with_a_stall(Epoch epochs_max) {
 TEST(Races, ADeadlineAgainstTheLastArrival) {
   race_deadlines_with_the_last_arrival(kOneRound);
 }
-// Fails now: seed 1; see Exchange.AVerdictOnTheNextEpochDoesNotBreakThisOne.
-TEST(Races, DISABLED_ADeadlineAgainstTheLastArrivalInAnyRound) {
+TEST(Races, ADeadlineAgainstTheLastArrivalInAnyRound) {
   race_deadlines_with_the_last_arrival(kManyRounds);
 }
 TEST(Races, SeveralAskAtOnce) {
   race_questions(kOneRound, true);
 }
-// Fails now: seed 16; the same.
-TEST(Races, DISABLED_SeveralAskAtOnceInAnyRound) {
+TEST(Races, SeveralAskAtOnceInAnyRound) {
   race_questions(kManyRounds, true);
 }
 // The plugin ABI promises less: any order, and repetitions.
-// Fails now: seed 25; the same.
-TEST(Races, DISABLED_SeveralAskAtOnceAndFramesOvertakeAndRepeat) {
+TEST(Races, SeveralAskAtOnceAndFramesOvertakeAndRepeat) {
   race_questions(kManyRounds, false);
 }
 TEST(Races, ADeadlineWhileANodeStandsStill) {
   race_deadlines_with_a_stall(kOneRound);
 }
-// Fails now: seed 8; the same.
-TEST(Races, DISABLED_ADeadlineWhileANodeStandsStillInAnyRound) {
+TEST(Races, ADeadlineWhileANodeStandsStillInAnyRound) {
   race_deadlines_with_a_stall(kManyRounds);
 }
 

@@ -19,9 +19,8 @@ void for_seeds(std::uint64_t count, Body&& body) {
     body(seed);
     if (testing::Test::HasFailure()) {
       const testing::TestInfo& test = *testing::UnitTest::GetInstance()->current_test_info();
-      ADD_FAILURE() << "seed " << seed << "; again: --gtest_also_run_disabled_tests --gtest_filter="
-                    << test.test_suite_name() << "." << test.name()
-                    << " --gtest_random_seed=" << seed;
+      ADD_FAILURE() << "seed " << seed << "; again: --gtest_filter=" << test.test_suite_name()
+                    << "." << test.name() << " --gtest_random_seed=" << seed;
       return;
     }
   }

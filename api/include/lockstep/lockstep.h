@@ -271,9 +271,9 @@ typedef int (*lockstep_writer_t)(int descriptor, void *context);
  *
  * `writer` fills a temporary file in the same directory, which is synced, renamed to `path`, and
  * made durable by syncing the directory. `path` holds the old or the new contents in full at every
- * moment, even after SIGKILL or power loss, also when several jobs save to it. Where the file system
- * has unnamed files (O_TMPFILE) a killed process leaves nothing behind; elsewhere a file named
- * ".<name>.lockstep-<random>.tmp".
+ * moment, even after SIGKILL or power loss, also when several jobs save to it. Where the file
+ * system has unnamed files (O_TMPFILE) a killed process leaves nothing behind; elsewhere a file
+ * named ".<name>.lockstep-<random>.tmp".
  *
  * @return LOCKSTEP_OK; LOCKSTEP_E_IO: nothing changed at `path`, the text has the reason. */
 LOCKSTEP_API lockstep_status_t lockstep_save(lockstep_session_t session, const char *path,

@@ -4,7 +4,7 @@
 int main() {
   lockstep::Session session;
   session.wait_for_everyone({.name = "hello"});
-  session.print(std::to_string(session.size()) + " ranks on " + std::to_string(session.node_count()) +
-                    " nodes",
+  session.print(std::to_string(session.size()) + " ranks on " +
+                    std::to_string(session.node_count()) + " nodes",
                 lockstep::Scope::job);
 }

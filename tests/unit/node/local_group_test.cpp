@@ -177,10 +177,11 @@ TEST(Helper, SeesAMemberInAnotherCall) {
 TEST(Helper, TheLeaderDoesNotNeedTheOtherDomainsLeaders) {
   TestGroup group({0, 0, 1, 1});
   for (Epoch epoch = 1; epoch <= 2; ++epoch) {
-    group[2].arrive(epoch, arrival(4 << epoch));  // leads domain 1, and comes before its member
-    group[3].arrive(epoch, arrival(8 << epoch));
-    group[1].arrive(epoch, arrival(2 << epoch));
-    group[0].arrive(epoch, arrival(1 << epoch));
+    group[2].arrive(
+        epoch, arrival(std::uint64_t{4} << epoch));  // leads domain 1, and comes before its member
+    group[3].arrive(epoch, arrival(std::uint64_t{8} << epoch));
+    group[1].arrive(epoch, arrival(std::uint64_t{2} << epoch));
+    group[0].arrive(epoch, arrival(std::uint64_t{1} << epoch));
     ASSERT_TRUE(group[0].has_everybody(epoch));
     finish(group[0], epoch);
     EXPECT_EQ(group[1].result().word, std::uint64_t{15} << epoch);
