@@ -10,9 +10,9 @@ namespace {
 // Whole families. SLURM_JOB_* stays: it is about the allocation, which the ranks do run in, and
 // the time limit is asked for by its job id.
 constexpr std::array<std::string_view, 14> kPrefixes = {
-    "PMIX_",      "PMI_",        "PMI2_",          "OMPI_",          "PRTE_",
-    "HYDRA_",     "MPIEXEC_",    "PALS_",          "FLUX_TASK_",     "SLURM_STEP_",
-    "SLURM_PMIX", "SLURM_SRUN_", "SLURM_CPU_BIND", "SLURM_MEM_BIND",
+    "PMIX_",     "PMI_",        "PMI2_",          "OMPI_",          "PRTE_",
+    "HYDRA_",    "MPIEXEC_",    "PALS_",          "FLUX_TASK_",     "SLURM_STEP_",
+    "SLURM_PMI", "SLURM_SRUN_", "SLURM_CPU_BIND", "SLURM_MEM_BIND",
 };
 
 constexpr std::array<std::string_view, 18> kNames = {

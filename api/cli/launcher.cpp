@@ -35,7 +35,6 @@ using namespace std::chrono_literals;
 // A killed process needs a moment to go; after that its server itself is taken to be stuck.
 constexpr auto kKillGrace = 3s;
 constexpr auto kFinishGrace = 5s;
-constexpr auto kLastOutputGrace = 2s;
 
 enum class Phase { starting, running, stopping, finishing };
 
@@ -64,9 +63,11 @@ class Launcher {
 
   void start_servers();
   [[noreturn]] void become_server(NodeIndex node, std::vector<ChannelPair>& pairs);
+  void write_rest();
   void turn();
   void tick();
   [[nodiscard]] bool has_servers() const;
+  [[nodiscard]] bool waits_for_reader() const;
 
   void on_message(NodeIndex node, const Message& message);
   void on_ready();
@@ -100,6 +101,7 @@ class Launcher {
   Deadline limit_at_;
   Deadline kill_at_;
   bool has_killed_ = false;
+  bool hurries_ = false;  // the user has asked twice: output that nobody takes is not waited for
 };
 
 int Launcher::run() {
@@ -117,8 +119,23 @@ int Launcher::run() {
   for (NodeIndex node = 0; node < job_.placement.node_count(); ++node) {
     remove_node_folder(node_folder_path(job_.temporary_base, job_.name, node));
   }
-  output_.finish(Clock::now() + kLastOutputGrace);
+  write_rest();
   return exit_code_.value_or(0);
+}
+
+// A pager may take its time, as with any program; but then the user must be able to stop it.
+void Launcher::write_rest() {
+  bool is_stopped = hurries_;
+  while (output_.is_waiting() && !is_stopped) {
+    PollSet polls;
+    output_.watch(polls);
+    polls.add(signals_.fd(), POLLIN, [&] {
+      for (const int number : signals_.take()) {
+        is_stopped = is_stopped || number == SIGINT || number == SIGTERM || number == SIGHUP;
+      }
+    });
+    polls.wait(std::nullopt);
+  }
 }
 
 void Launcher::start_servers() {
@@ -165,7 +182,7 @@ void Launcher::turn() {
   for (NodeIndex node = 0; node < servers_.size(); ++node) {
     Server& server = servers_[node];
     if (server.is_gone) continue;
-    const int reading = output_.is_congested() && !has_killed_ ? 0 : POLLIN;
+    const int reading = waits_for_reader() ? 0 : POLLIN;
     const int writing = server.channel.unsent() > 0 ? POLLOUT : 0;
     if ((reading | writing) == 0) continue;
     polls.add(server.channel.fd(), static_cast<short>(reading | writing), [this, &server, node] {
@@ -178,6 +195,10 @@ void Launcher::turn() {
   stdin_.watch(polls);
   polls.wait(earlier(stdin_.deadline(), earlier(limit_at_, kill_at_)));
   tick();
+}
+
+bool Launcher::waits_for_reader() const {
+  return output_.is_congested() && !has_killed_ && !hurries_;
 }
 
 void Launcher::tick() {
@@ -194,11 +215,20 @@ void Launcher::tick() {
     if (!exit_code_) exit_code_ = kExitTimeLimit;
     stop();
   }
+  if (job_.tags_output && output_.has_lost_reader() && phase_ == Phase::running) {
+    // Without the launcher in between SIGPIPE would have ended the ranks.
+    if (!exit_code_) exit_code_ = kExitSignalBase + SIGPIPE;
+    stop();
+  }
   if (!kill_at_ || now < *kill_at_) return;
   if (!has_killed_ && phase_ == Phase::stopping) {
     has_killed_ = true;
     signal_all(SIGKILL);
     kill_at_ = now + kKillGrace;
+    return;
+  }
+  if (waits_for_reader()) {  // the servers are not stuck, they cannot get rid of their output
+    kill_at_ = now + kFinishGrace;
     return;
   }
   kill_at_.reset();
@@ -353,6 +383,7 @@ void Launcher::stop() {
 }
 
 void Launcher::kill_at_once() {
+  hurries_ = true;
   stop();
   kill_at_ = Clock::now();
 }

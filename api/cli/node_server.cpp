@@ -101,6 +101,8 @@ class NodeServer {
   void find_modex(Rank rank, std::uint64_t id);
   void answer_modex(std::uint64_t id, std::int32_t status, std::string data);
   void relay_output(Rank rank, Stream stream, UniqueFd& fd);
+  void drain(Rank rank, Stream stream, UniqueFd& fd);
+  void send_until(std::size_t unsent);
   void hush_libpmix();
   [[noreturn]] void finish(int exit_code);
   [[noreturn]] void vanish();
@@ -373,10 +375,25 @@ void NodeServer::relay_output(Rank rank, Stream stream, UniqueFd& fd) {
 void NodeServer::finish(int exit_code) {
   kill_children({});
   for (Child& child : children_) {
-    relay_output(child.rank, Stream::out, child.out);
-    relay_output(child.rank, Stream::err, child.err);
+    drain(child.rank, Stream::out, child.out);
+    drain(child.rank, Stream::err, child.err);
   }
-  while (channel_.is_open() && channel_.unsent() > 0) {
+  send_until(0);
+  folder_.reset();
+  _exit(exit_code);  // no destructors: libpmix's thread still runs and may call back
+}
+
+// Nobody writes any more, so that what the pipe holds is all there will be.
+void NodeServer::drain(Rank rank, Stream stream, UniqueFd& fd) {
+  relay_output(rank, stream, fd);
+  while (channel_.is_open() && channel_.unsent() > kUnsentMax) {
+    send_until(kUnsentMax);
+    relay_output(rank, stream, fd);
+  }
+}
+
+void NodeServer::send_until(std::size_t unsent) {
+  while (channel_.is_open() && channel_.unsent() > unsent) {
     PollSet polls;
     polls.add(channel_.fd(), POLLIN | POLLOUT, [this] {
       channel_.flush();
@@ -384,8 +401,6 @@ void NodeServer::finish(int exit_code) {
     });
     polls.wait(std::nullopt);
   }
-  folder_.reset();
-  _exit(exit_code);  // no destructors: libpmix's thread still runs and may call back
 }
 
 // The launcher was killed: nobody is left to be told anything, or to clean up after a server that

@@ -105,13 +105,13 @@ void Output::watch(PollSet& polls) {
   }
 }
 
-void Output::finish(Clock::time_point deadline) {
-  const auto is_waiting = [](const Sink& sink) { return !sink.waiting.empty(); };
-  while (std::any_of(sinks_.begin(), sinks_.end(), is_waiting) && Clock::now() < deadline) {
-    PollSet polls;
-    watch(polls);
-    polls.wait(deadline);
-  }
+bool Output::has_lost_reader() const {
+  return sinks_[is_one_file_ ? 1 : 0].is_lost;
+}
+
+bool Output::is_waiting() const {
+  return std::any_of(sinks_.begin(), sinks_.end(),
+                     [](const Sink& sink) { return !sink.waiting.empty(); });
 }
 
 }  // namespace lockstep::cli

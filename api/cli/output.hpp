@@ -30,16 +30,18 @@ class Output {
 
   /// Too much is waiting to be written; take nothing more from the ranks for now.
   [[nodiscard]] bool is_congested() const;
+  /// Nobody reads stdout any more, as with `| head`; what comes for it is thrown away.
+  [[nodiscard]] bool has_lost_reader() const;
+  /// Something is waiting to be written.
+  [[nodiscard]] bool is_waiting() const;
   void watch(PollSet& polls);
-  /// Writes out what is left for as long as somebody takes it, but not past the deadline.
-  void finish(Clock::time_point deadline);
 
  private:
   struct Sink {
     int fd;
     std::string waiting;
     std::size_t written = 0;
-    bool is_lost = false;  ///< The reader has gone away, as with `| head`.
+    bool is_lost = false;  ///< The reader has gone away.
   };
   [[nodiscard]] Sink& sink(Stream stream);
   void write_line(Rank rank, Stream stream, std::string_view line);

@@ -124,11 +124,15 @@ std::vector<Contender> contenders(const BenchOptions& options) {
                        "the program lockstep-bench is missing; build with LOCKSTEP_BUILD_TESTS=ON");
   }
   const std::string count = std::to_string(options.ranks);
+  // As on a cluster: a core for each rank where there are enough, and no spinning where there are
+  // not.
+  const bool shares_cores = options.ranks > std::thread::hardware_concurrency();
+  const char* const bind = shares_cores ? "none" : "core";
   std::vector<Contender> list;
-  list.push_back(
-      {"lockstep",
-       {"/proc/self/exe", "run", "-n", count, "--nodes", std::to_string(options.nodes), mine},
-       {}});
+  list.push_back({"lockstep",
+                  {"/proc/self/exe", "run", "-n", count, "--nodes", std::to_string(options.nodes),
+                   "--bind", bind, mine},
+                  {}});
   if (options.peer == "none") return list;
   const std::string peer = find_program("lockstep-bench-mpi");
   if (peer.empty() || options.nodes > 1) {
@@ -139,10 +143,8 @@ std::vector<Contender> contenders(const BenchOptions& options) {
                  "one node (--nodes 1), or on a cluster"
                : "the program lockstep-bench-mpi is missing; install an MPI and rebuild");
   }
-  // Fair flags: no binding that puts ranks onto one core, and no spinning where ranks share cores.
-  const bool shares_cores = options.ranks > std::thread::hardware_concurrency();
   list.push_back({"Open MPI",
-                  {"mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--mca",
+                  {"mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", bind, "--mca",
                    "mpi_yield_when_idle", shares_cores ? "1" : "0", "-n", count, peer},
                   {}});
   return list;

@@ -130,6 +130,12 @@ void Command::wait_for_output(const std::string& text) {
   EXPECT_NE(result_.out.find(text), std::string::npos) << "never said: " << text << result_.err;
 }
 
+void Command::wait_for_processes(std::size_t count) const {
+  const auto limit = Clock::now() + kHang;
+  while (processes().size() < count && Clock::now() < limit) usleep(1'000);
+  EXPECT_GE(processes().size(), count);
+}
+
 Result Command::wait() {
   const auto limit = Clock::now() + kHang;
   while ((out_fd_ >= 0 || err_fd_ >= 0) && Clock::now() < limit) read_some(100ms);

@@ -35,6 +35,8 @@ class Command {
   [[nodiscard]] pid_t pid() const { return pid_; }
   /// Reads until stdout has shown `text`; fails the test after a long time.
   void wait_for_output(const std::string& text);
+  /// Waits until so many processes carry the mark (one in the middle of exec shows none).
+  void wait_for_processes(std::size_t count) const;
   /// Waits for the end. A command that hangs fails the test and is killed.
   Result wait();
   /// Processes that carry the mark and are not zombies: the command itself first, then by age.

@@ -306,6 +306,23 @@ TEST(Launcher, TaggedStreamsStayApart) {
   expect_says(result.err, "[1@n1] bad\n");
 }
 
+// The launcher holds a few megabytes; the rest has to wait in the ranks until somebody reads.
+TEST(Launcher, TaggedOutputWaitsForASlowReader) {
+  const Result result =
+      run({"sh", "-c",
+           std::string(LOCKSTEP_COMMAND) + " run -n 2 --nodes 2 --tag-output seq 1000000 | "
+                                           "(sleep 1; wc -l)"});
+  EXPECT_EQ(std::stol(result.out), 2'000'000) << result.err;
+}
+
+TEST(Launcher, TaggedOutputThatNobodyReadsEndsTheJob) {
+  const Result result = run({"bash", "-c",
+                             std::string("set -o pipefail; ") + LOCKSTEP_COMMAND +
+                                 " run -n 2 --nodes 2 --tag-output yes | head -1"});
+  EXPECT_EQ(count_of(result.out, "y\n"), 1u) << result.out;
+  EXPECT_EQ(result.exit_code, 128 + SIGPIPE);
+}
+
 TEST(Launcher, OnlyRankZeroReadsStdin) {
   const Result result = run(lockstep_run({"-n", "3", "--nodes", "3", "--tag-output", "cat"}),
                             {.environment = {}, .input = "typed\n"});

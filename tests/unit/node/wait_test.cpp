@@ -10,6 +10,7 @@
 #include <atomic>
 #include <random>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 namespace lockstep::node {
@@ -29,6 +30,13 @@ void wait_for(Bell& bell, const std::atomic<std::uint64_t>& value, std::uint64_t
   Ladder ladder(WaitPolicy{.spin = 0, .yield = 0});
   const auto ready = [&]() noexcept { return value.load(std::memory_order_acquire) >= wanted; };
   while (ladder.climb(bell, ready, kForEver) != Waited::ready) {
+  }
+}
+
+/// Spins until `value` is at least `wanted`; for meetings too tight for a system call.
+void meet(const std::atomic<std::uint64_t>& value, std::uint64_t wanted) noexcept {
+  for (int turn = 0; value.load(std::memory_order_acquire) < wanted; ++turn) {
+    if (turn % 10'000 == 9'999) std::this_thread::yield();
   }
 }
 
@@ -52,6 +60,48 @@ TEST(Bell, NoWakeUpIsLostBetweenTwo) {
   other.join();
   EXPECT_EQ(bells[0].bell.sleepers.load(), 0u);
   EXPECT_EQ(bells[1].bell.sleepers.load(), 0u);
+  alarm(0);
+}
+
+// The two halves of the handshake against each other: of a ringer that stores and looks for sleepers,
+// and a sleeper that says so and looks at the value, at least one must see the other. Without the
+// fence in ring() a processor may do the ringer's look before its store.
+TEST(Bell, EitherTheSleeperSeesTheValueOrTheRingerSeesTheSleeper) {
+  alarm(120);
+  constexpr std::uint64_t kTurns = 400'000;
+  const Nanos limit = now() + 5 * kSecond;  // two threads on one core meet far less often
+  Line value;
+  Line started;
+  Line rung;
+  PaddedBell bell;
+  std::thread ringer([&] {
+    for (std::uint64_t turn = 1;; ++turn) {
+      meet(started.value, turn);
+      if (started.value.load() == UINT64_MAX) return;
+      value.value.store(turn, std::memory_order_release);
+      ring(bell.bell);
+      rung.value.store(turn, std::memory_order_release);
+    }
+  });
+  Ladder ladder(WaitPolicy{.spin = 0, .yield = 0});
+  while (!ladder.is_sleeping()) ladder.climb(bell.bell, []() noexcept { return false; }, 0);
+  std::minstd_rand random(3);
+  std::uint64_t lost = 0;
+  for (std::uint64_t turn = 1; turn <= kTurns && now() < limit; ++turn) {
+    const std::uint32_t before = bell.bell.value.load();
+    started.value.store(turn, std::memory_order_release);
+    for (std::uint32_t i = random() % 16; i > 0; --i) std::ignore = now();  // tens of nanoseconds
+    const auto ready = [&]() noexcept {
+      const bool has_seen = value.value.load(std::memory_order_acquire) >= turn;
+      meet(rung.value, turn);  // it counts as a sleeper until the ringer has looked
+      return has_seen;
+    };
+    const bool has_seen = ladder.climb(bell.bell, ready, 0) == Waited::ready;
+    if (!has_seen && bell.bell.value.load() == before) ++lost;
+  }
+  started.value.store(UINT64_MAX);
+  ringer.join();
+  EXPECT_EQ(lost, 0u) << "wake-ups that nobody would have got";
   alarm(0);
 }
 
