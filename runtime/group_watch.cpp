@@ -64,7 +64,8 @@ Status Group::look_at_round(Watch& watch, Nanos time) {
 void Group::give_up_round(Watch& watch, Nanos time) {
   if (is_wide_ && leader_ == nullptr) {
     // The leader asks the other nodes; only if it stays silent this node decides alone.
-    if (local_->expired() != epoch_) {
+    if (!watch.has_expired) {
+      watch.has_expired = true;
       local_->expire(epoch_);
       watch.deadline = after(time, 5 * around_.config.grace);
       return;

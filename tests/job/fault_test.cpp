@@ -1,6 +1,7 @@
 // What every rank sees when a job goes wrong: the same verdict, with the right names, in time.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -20,9 +21,8 @@ struct Shape {
 
 std::string job(Shape shape, const std::string& arguments, const std::string& options = "",
                 const std::string& environment = "") {
-  return environment + " LOCKSTEP_GRACE=2s " LOCKSTEP_CLI " run -n " +
-         std::to_string(shape.ranks) + " --nodes " + std::to_string(shape.nodes) + " " + options +
-         " " FAULT_JOB " " + arguments;
+  return environment + " LOCKSTEP_GRACE=2s " LOCKSTEP_CLI " run -n " + std::to_string(shape.ranks) +
+         " --nodes " + std::to_string(shape.nodes) + " " + options + " " FAULT_JOB " " + arguments;
 }
 
 /// Lines of the ranks: how many, and how many match.
@@ -178,17 +178,22 @@ TEST(Join, AContradictionIsLoud) {
 }
 
 TEST(Leftovers, KillingAllRanksAtAnyMomentLeavesNothing) {
-  const std::string before = run("ls /dev/shm /tmp | grep -i lockstep | sort").output;
+  std::string folder = testing::TempDir() + "lockstep-leftovers-XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const std::string names = "ls -A /dev/shm | grep lockstep | sort; ls -A " + folder;
+  const std::string before = run(names).output;
   for (int i = 0; i < 15; ++i) {
-    const std::string delay = "0." + std::to_string(i / 10) + std::to_string(i % 10 * 1 + 1);
+    const std::string delay = "0." + std::to_string(i / 10) + std::to_string(i % 10 + 1);
     const Finished finished =
-        run("LOCKSTEP_TIMEOUT=never " LOCKSTEP_CLI
-            " run -n 8 --nodes 2 --env LOCKSTEP_MARK=leftovers " FAULT_JOB " slow 1 & sleep " +
+        run("TMPDIR=" + folder +
+            " LOCKSTEP_TIMEOUT=never " LOCKSTEP_CLI
+            " run -n 8 --nodes 2 --env MARK_OF_TEST=leftovers " FAULT_JOB " slow 1 & sleep " +
             delay + "; pkill -KILL -P $(pgrep -d, -P $!) ; wait $!");
     EXPECT_NE(finished.status, 124) << "a killed job hangs\n" << finished.output;
   }
-  EXPECT_EQ(run("ls /dev/shm /tmp | grep -i lockstep | sort").output, before);
-  EXPECT_EQ(run("grep -lsz LOCKSTEP_MARK=leftovers /proc/[0-9]*/environ | wc -l").output, "0\n");
+  EXPECT_EQ(run(names).output, before);
+  EXPECT_EQ(run("grep -lsz MARK_OF_TEST=leftovers /proc/[0-9]*/environ | wc -l").output, "0\n");
+  rmdir(folder.c_str());
 }
 
 }  // namespace
