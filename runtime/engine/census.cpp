@@ -253,13 +253,20 @@ void Exchange::lose(NodeIndex node, Nanos now, Output& out) {
     add_silent(node, "has left or cannot be reached");
     if (census_.answers == setup_.members.size()) decide(out);
   } else if (is_waiting_for(node)) {
-    // A node that leaves in order has sent everything before; then nobody needs to ask.
     take_census(epoch_, false, now, out);
+  } else if (state_ == ExchangeState::open && inquire_at_ == kNever) {
+    // A node that leaves in order has sent everything before, and this round is about to end. If it
+    // does not, others wait for that node, and may not have been told.
+    inquire_at_ = after(now, setup_.grace / 2);
   }
 }
 
 void Exchange::tick(Nanos now, Output& out) {
   notice(now, out);
+  if (now >= inquire_at_) {
+    inquire_at_ = kNever;
+    if (state_ == ExchangeState::open) take_census(epoch_, false, now, out);
+  }
   if (is_asking() && now >= census_.until) {
     for (NodeIndex node = 0; node < setup_.members.size(); ++node) {
       add_silent(node, "does not answer");

@@ -169,6 +169,7 @@ class Exchange {
   std::vector<Wait> waits_;           ///< in plan order
   std::vector<std::size_t> wait_of_;  ///< plan step -> waits_ index
   std::vector<bool> lost_;
+  Nanos inquire_at_ = kNever;  ///< after a loss that this node does not wait for
   Census census_;
   std::uint32_t question_ = 0;       ///< number of this node's last question
   std::array<Freeze, 2> freezes_{};  ///< by parity, like the inboxes

@@ -74,11 +74,11 @@ std::optional<Verdict> decode_verdict(std::span<const std::byte> bytes) {
     return std::nullopt;
   }
   Verdict verdict;
-  verdict.cause = static_cast<lockstep_status_t>(static_cast<std::int32_t>(take32(bytes, 0)));
-  if (verdict.cause != LOCKSTEP_E_DEADLINE && verdict.cause != LOCKSTEP_E_MISMATCH &&
-      verdict.cause != LOCKSTEP_E_LOST) {
+  const auto cause = static_cast<std::int32_t>(take32(bytes, 0));
+  if (cause != LOCKSTEP_E_DEADLINE && cause != LOCKSTEP_E_MISMATCH && cause != LOCKSTEP_E_LOST) {
     return std::nullopt;
   }
+  verdict.cause = static_cast<lockstep_status_t>(cause);
   verdict.is_truncated = take32(bytes, 4) != 0;
   verdict.epoch = take32(bytes, 8) | static_cast<Epoch>(take32(bytes, 12)) << 32;
   auto missing = decode_ranges(bytes.subspan(kFixed, ranges));

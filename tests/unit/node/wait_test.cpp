@@ -63,9 +63,9 @@ TEST(Bell, NoWakeUpIsLostBetweenTwo) {
   alarm(0);
 }
 
-// The two halves of the handshake against each other: of a ringer that stores and looks for sleepers,
-// and a sleeper that says so and looks at the value, at least one must see the other. Without the
-// fence in ring() a processor may do the ringer's look before its store.
+// The two halves of the handshake against each other: of a ringer that stores and looks for
+// sleepers, and a sleeper that says so and looks at the value, at least one must see the other.
+// Without the fence in ring() a processor may do the ringer's look before its store.
 TEST(Bell, EitherTheSleeperSeesTheValueOrTheRingerSeesTheSleeper) {
   alarm(120);
   constexpr std::uint64_t kTurns = 400'000;
@@ -84,7 +84,9 @@ TEST(Bell, EitherTheSleeperSeesTheValueOrTheRingerSeesTheSleeper) {
     }
   });
   Ladder ladder(WaitPolicy{.spin = 0, .yield = 0});
-  while (!ladder.is_sleeping()) ladder.climb(bell.bell, []() noexcept { return false; }, 0);
+  while (!ladder.is_sleeping())
+    ladder.climb(
+        bell.bell, []() noexcept { return false; }, 0);
   std::minstd_rand random(3);
   std::uint64_t lost = 0;
   for (std::uint64_t turn = 1; turn <= kTurns && now() < limit; ++turn) {
