@@ -233,7 +233,8 @@ void Launcher::tick() {
   }
   kill_at_.reset();
   for (const Server& server : servers_) {
-    if (!server.is_gone) kill(server.pid, SIGKILL);
+    // One that has been reaped has no number any more; it may be somebody else's by now.
+    if (!server.is_gone && !server.wait_status) kill(server.pid, SIGKILL);
   }
 }
 

@@ -12,6 +12,11 @@
 #include <utility>
 
 namespace lockstep::cli {
+namespace {
+
+constexpr int kAttemptsMax = 100;
+
+}  // namespace
 
 std::string node_folder_path(const std::string& base, const std::string& job_name, unsigned node) {
   return fmt::format("{}/{}.n{}", base, job_name, node);
@@ -29,8 +34,11 @@ NodeFolder::~NodeFolder() {
 }
 
 void remove_node_folder(const std::string& path) {
-  std::error_code ignored;  // it may be gone already, which is what is wanted
-  std::filesystem::remove_all(path, ignored);
+  // Again, because libpmix's thread may still make a file, which stops the first attempt.
+  std::error_code ignored;
+  for (int i = 0; i < kAttemptsMax && std::filesystem::exists(path, ignored); ++i) {
+    std::filesystem::remove_all(path, ignored);
+  }
 }
 
 }  // namespace lockstep::cli

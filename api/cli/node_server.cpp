@@ -403,14 +403,11 @@ void NodeServer::send_until(std::size_t unsent) {
   }
 }
 
-// The launcher was killed: nobody is left to be told anything, or to clean up after a server that
-// was killed as well.
+// The launcher was killed: nobody is left to be told anything.
 void NodeServer::vanish() {
   signal_ranks(SIGKILL);
   kill_children({});
-  for (NodeIndex node = 0; node < job_.placement.node_count(); ++node) {
-    remove_node_folder(node_folder_path(job_.temporary_base, job_.name, node));
-  }
+  folder_.reset();
   _exit(1);
 }
 
