@@ -151,28 +151,42 @@ void Exchange::on_answer(NodeIndex from, const Frame& frame, Output& out) {
   if (census_.answers == setup_.members.size()) decide(out);
 }
 
-/// Everybody has entered and the result is known: nothing is missing but facts, and what all of
-/// them add up to replaces them. Everybody is told.
+/// Everybody has entered the open epoch and its result is known: nothing is missing but facts, and
+/// what all of them add up to replaces them. Nothing else can come of it, whoever froze it.
+void Exchange::adopt(std::uint64_t word, std::span<const std::byte> vector, Output& out) {
+  inbox(epoch_).add(word, vector);
+  for (Wait& wait : waits_) wait.heard[epoch_ & 1] = {epoch_, signature_};
+  if (freeze(epoch_).epoch == epoch_) freeze(epoch_).epoch = 0;
+  advance(out);
+}
+
+/// Ends a question about an epoch that everybody has entered. Everybody is told.
 void Exchange::complete(Epoch epoch, std::uint64_t word, std::span<const std::byte> vector,
                         Output& out) {
-  if (epoch == epoch_ && state_ == ExchangeState::open) {
-    inbox(epoch).add(word, vector);
-    for (Wait& wait : waits_) wait.heard[epoch & 1] = {epoch, signature_};
-    if (freeze(epoch).epoch == epoch) freeze(epoch).epoch = 0;
-    advance(out);
-  }
-  Frame resume = make(FrameType::resume, epoch);
+  if (epoch == epoch_ && state_ == ExchangeState::open) adopt(word, vector, out);
+  send_all(resume(epoch), out);
+}
+
+/// Says that an epoch may go on, and, if it is complete here, with which result.
+Frame Exchange::resume(Epoch epoch) const {
+  Frame frame = make(FrameType::resume, epoch);
   if (epoch == completed_) {
-    resume.flags = kAnswerComplete;
-    resume.word = inbox(epoch).word;
-    resume.payload = inbox(epoch).bytes();
+    frame.flags = kAnswerComplete;
+    frame.word = inbox(epoch).word;
+    frame.payload = inbox(epoch).bytes();
   }
-  send_all(resume, out);
+  return frame;
 }
 
 void Exchange::decide(Output& out) {
   Census census = std::move(census_);
   census_ = Census{};
+  // This node has heard all that its plan asks for: whoever is gone had entered before it went.
+  const bool is_proven = census.epoch == epoch_ && cursor_ == setup_.plan.size();
+  if (is_proven) {
+    complete(epoch_, inbox(epoch_).word, inbox(epoch_).bytes(), out);
+    return;
+  }
   const bool is_broken =
       census.is_mismatch || !census.gone.empty() || (census.is_deadline && !census.late.empty());
   if (!is_broken && census.entered == setup_.members.size()) {
@@ -180,7 +194,9 @@ void Exchange::decide(Output& out) {
     return;
   }
   if (!is_broken) {
-    send_all(make(FrameType::resume, census.epoch), out);
+    // Somebody is on the way still. What a lost node has not sent may be missed after that.
+    if (std::find(lost_.begin(), lost_.end(), true) != lost_.end()) inquire_at_ = census.until;
+    send_all(resume(census.epoch), out);
     thaw(census.epoch, out);
     return;
   }
@@ -211,11 +227,7 @@ void Exchange::fail(Verdict verdict, Output& out) {
 void Exchange::on_resume(NodeIndex from, const Frame& frame, Output& out) {
   const bool is_open = frame.epoch == epoch_ && state_ == ExchangeState::open;
   if ((frame.flags & kAnswerComplete) != 0 && is_open && !is_asking()) {
-    // Somebody has completed: nothing else can come of this epoch, whoever froze it.
-    inbox(epoch_).add(frame.word, frame.payload);
-    for (Wait& wait : waits_) wait.heard[epoch_ & 1] = {epoch_, signature_};
-    freeze(epoch_).epoch = 0;
-    advance(out);
+    adopt(frame.word, frame.payload, out);
     return;
   }
   const Freeze& frozen = freeze(frame.epoch);
@@ -254,19 +266,38 @@ void Exchange::lose(NodeIndex node, Nanos now, Output& out) {
     if (census_.answers == setup_.members.size()) decide(out);
   } else if (is_waiting_for(node)) {
     take_census(epoch_, false, now, out);
-  } else if (state_ == ExchangeState::open && inquire_at_ == kNever) {
+  } else if (inquire_at_ == kNever) {
     // A node that leaves in order has sent everything before, and this round is about to end. If it
     // does not, others wait for that node, and may not have been told.
     inquire_at_ = after(now, setup_.grace / 2);
   }
 }
 
+/// Sees to others that wait for a lost node without knowing: asks them in an open epoch, and sends
+/// them the result of one that is complete here.
+void Exchange::follow_up_loss(Nanos now, Output& out) {
+  inquire_at_ = kNever;
+  if (state_ == ExchangeState::open) {
+    take_census(epoch_, false, now, out);
+  } else if (state_ == ExchangeState::complete) {
+    send_all(resume(epoch_), out);
+  }
+}
+
+void Exchange::leave(Output& out) {
+  if (state_ != ExchangeState::complete) return;
+  std::vector<NodeIndex> told;
+  for (const schedule::Step& step : setup_.plan) {
+    const bool is_new = std::find(told.begin(), told.end(), step.peer) == told.end();
+    if (step.kind != schedule::StepKind::send || lost_[step.peer] || !is_new) continue;
+    told.push_back(step.peer);
+    out.push_back({step.peer, resume(epoch_)});
+  }
+}
+
 void Exchange::tick(Nanos now, Output& out) {
   notice(now, out);
-  if (now >= inquire_at_) {
-    inquire_at_ = kNever;
-    if (state_ == ExchangeState::open) take_census(epoch_, false, now, out);
-  }
+  if (now >= inquire_at_) follow_up_loss(now, out);
   if (is_asking() && now >= census_.until) {
     for (NodeIndex node = 0; node < setup_.members.size(); ++node) {
       add_silent(node, "does not answer");

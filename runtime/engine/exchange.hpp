@@ -78,6 +78,10 @@ class Exchange {
   /// This node's own verdict (a mismatch among its own members), told to all nodes.
   void fail(Verdict verdict, Output& out);
 
+  /// This node goes and cannot be asked any more: hands the last result to those it sends to, one
+  /// of whom everybody can ask, or is.
+  void leave(Output& out);
+
   ExchangeState state() const noexcept { return state_; }
   bool is_asking() const noexcept { return census_.epoch != 0; }
   /// Valid while complete: what the epoch combined.
@@ -135,6 +139,7 @@ class Exchange {
   Inbox& fresh_inbox(Epoch epoch) noexcept;
   Freeze& freeze(Epoch epoch) noexcept { return freezes_[epoch & 1]; }
   Frame make(FrameType type, Epoch epoch) const noexcept;
+  Frame resume(Epoch epoch) const;
   void send_all(const Frame& frame, Output& out);
   void send_fact(const schedule::Step& step, Output& out);
   void advance(Output& out);
@@ -154,7 +159,9 @@ class Exchange {
   void add_silent(NodeIndex node, const char* why);
   void answer_with_view(NodeIndex to, Frame answer, Output& out);
   void decide(Output& out);
+  void adopt(std::uint64_t word, std::span<const std::byte> vector, Output& out);
   void complete(Epoch epoch, std::uint64_t word, std::span<const std::byte> vector, Output& out);
+  void follow_up_loss(Nanos now, Output& out);
   void thaw(Epoch epoch, Output& out);
 
   Setup setup_;
@@ -169,7 +176,7 @@ class Exchange {
   std::vector<Wait> waits_;           ///< in plan order
   std::vector<std::size_t> wait_of_;  ///< plan step -> waits_ index
   std::vector<bool> lost_;
-  Nanos inquire_at_ = kNever;  ///< after a loss that this node does not wait for
+  Nanos inquire_at_ = kNever;  ///< set by a loss that this node does not wait for
   Census census_;
   std::uint32_t question_ = 0;       ///< number of this node's last question
   std::array<Freeze, 2> freezes_{};  ///< by parity, like the inboxes

@@ -22,6 +22,8 @@ class Between {
   virtual void expire(Epoch epoch, Nanos now) = 0;
   /// This node's members have broken the group; tell the others.
   virtual void fail(engine::Verdict verdict) = 0;
+  /// This node leaves the group.
+  virtual void leave() = 0;
   virtual void lose(Rank rank, Nanos now) = 0;
   virtual void receive(const engine::Frame& frame, Nanos now) = 0;
   /// Tells the other nodes how a section ended, without their being in a call.

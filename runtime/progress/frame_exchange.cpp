@@ -43,6 +43,11 @@ void FrameExchange::fail(engine::Verdict verdict) {
   send();
 }
 
+void FrameExchange::leave() {
+  exchange_.leave(output_);
+  send();
+}
+
 void FrameExchange::lose(Rank rank, Nanos now) {
   const std::vector<Rank>& leaders = exchange_.setup().leaders;
   const auto found = std::find(leaders.begin(), leaders.end(), rank);

@@ -17,6 +17,7 @@ class FrameExchange final : public Between {
   const engine::Verdict& verdict() const override { return exchange_.verdict(); }
   void expire(Epoch epoch, Nanos now) override;
   void fail(engine::Verdict verdict) override;
+  void leave() override;
   void lose(Rank rank, Nanos now) override;
   void receive(const engine::Frame& frame, Nanos now) override;
   /// Passed on down a tree whose root is node 0, where every section's first is.

@@ -32,6 +32,7 @@ Result<std::unique_ptr<Leader>> Leader::open(Port& port, node::LocalGroup& local
 
 Leader::~Leader() {
   std::lock_guard lock(port_.mutex());
+  if (between_ != nullptr) between_->leave();
   port_.unlisten(group_);
 }
 

@@ -24,6 +24,7 @@ class TeamExchange final : public Between {
   const engine::Verdict& verdict() const override { return verdict_; }
   void expire(Epoch epoch, Nanos now) override;
   void fail(engine::Verdict verdict) override;
+  void leave() override {}
   void lose(Rank, Nanos) override {}
   void receive(const engine::Frame&, Nanos) override {}
   void publish(std::uint64_t, std::span<const std::byte>) override {}

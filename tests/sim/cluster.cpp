@@ -176,12 +176,13 @@ void Cluster::stall(NodeIndex node, Nanos since, Nanos until) {
   horizon_ = std::max(horizon_, until);
 }
 
-void Cluster::kill(NodeIndex index, Nanos time) {
-  plan(time, [this, index] {
+void Cluster::kill(NodeIndex index, Nanos time, std::optional<NodeIndex> told) {
+  plan(time, [this, index, told] {
     nodes_[index]->is_dead = true;
     for (NodeIndex other = 0; other < scenario_.nodes; ++other) {
       if (other == index) continue;
       if (random_.below(2) == 0) network_.forget(index, other);
+      if (told && other != *told) continue;
       plan(network_.now() + random_.between(0, scenario_.grace / 2),
            [this, index, other] { tell_lost(index, other); });
     }
@@ -190,6 +191,8 @@ void Cluster::kill(NodeIndex index, Nanos time) {
 
 void Cluster::leave(Node& node) {
   node.has_left = true;
+  node.exchange->leave(node.output);
+  post_output(node);
   for (NodeIndex other = 0; other < scenario_.nodes; ++other) {
     if (other == node.index) continue;
     plan(network_.last_arrival(node.index, other) + 1,
@@ -306,7 +309,7 @@ void Cluster::complain(const Node& node, const std::string& what) {
                                 what));
 }
 
-void Cluster::observe(Node& node) {
+void Cluster::post_output(Node& node) {
   for (const engine::Outgoing& outgoing : node.output) {
     if (outgoing.frame.type == engine::FrameType::ask) {
       first_asked_.try_emplace(outgoing.frame.epoch, network_.now());
@@ -314,6 +317,10 @@ void Cluster::observe(Node& node) {
     network_.post(node.index, outgoing.peer, outgoing.frame);
   }
   node.output.clear();
+}
+
+void Cluster::observe(Node& node) {
+  post_output(node);
   const engine::ExchangeState state = node.exchange->state();
   Fate& fate = fates_[node.index];
   if (state == engine::ExchangeState::complete && fate.completed != node.entered) on_complete(node);

@@ -60,9 +60,9 @@ class Cluster {
   void ask_at(Nanos time, NodeIndex node);
   /// The node neither receives nor ticks between these times; what it gets meanwhile waits.
   void stall(NodeIndex node, Nanos since, Nanos until);
-  /// The node dies; the others are told so within half a grace, each at its own time. What it has
-  /// sent shortly before may or may not arrive.
-  void kill(NodeIndex node, Nanos time);
+  /// The node dies; the others, or only `told`, are told so within half a grace, each at its own
+  /// time. What it has sent shortly before may or may not arrive.
+  void kill(NodeIndex node, Nanos time, std::optional<NodeIndex> told = std::nullopt);
   void cut(const Cut& cut) { network_.cut(cut); }
 
   /// Until everybody is done and the network is silent, or nothing helps.
@@ -118,6 +118,7 @@ class Cluster {
   /// For a node that is stalled: does `action` when it goes on, and says true.
   bool postpone(Node& node, const Network::Action& action);
   void leave(Node& node);
+  void post_output(Node& node);
   /// Carries `output` away and looks at what the call into the exchange has changed.
   void observe(Node& node);
   void on_complete(Node& node);

@@ -82,6 +82,24 @@ TEST(Lost, ADeadNodeIsNamedAndTheOthersGoOn) {
   });
 }
 
+// A transport notices a death only where it has sent something: one node's word must do for all.
+TEST(Lost, ADeathThatOneNodeIsToldOfHoldsNobodyUp) {
+  for_seeds(3'000, [](std::uint64_t seed) {
+    Random random(seed);
+    Scenario scenario = calm_scenario(random, 24);
+    scenario.deadline = kNever;
+    SCOPED_TRACE(scenario.text());
+    Cluster cluster(scenario, seed);
+    const NodeIndex dead = random.below(scenario.nodes);
+    const NodeIndex told = (dead + 1 + random.below(scenario.nodes - 1)) % scenario.nodes;
+    cluster.kill(dead, random.between(0, kMillisecond), told);
+    cluster.run();
+    SCOPED_TRACE(cluster.text());
+    expect_sound(cluster);
+    expect_one_verdict(cluster);
+  });
+}
+
 // "Gone" must not be said of ranks that are merely on their way.
 TEST(Lost, NobodyElseIsNamed) {
   for_seeds(1'000, [](std::uint64_t seed) {
@@ -166,6 +184,25 @@ TEST(Leaving, ANodeThatIsDoneIsNotMissed) {
     scenario.leaves_when_done = true;
     SCOPED_TRACE(scenario.text());
     Cluster cluster(scenario, seed);
+    cluster.run();
+    expect_sound(cluster);
+    EXPECT_TRUE(cluster.all_completed(scenario.epochs)) << cluster.text();
+  });
+}
+
+// A node that is suspended in its last round asks when it goes on; the others may have left then.
+TEST(Leaving, ANodeThatStoodStillMeanwhileHasCompletedToo) {
+  for_seeds(3'000, [](std::uint64_t seed) {
+    Random random(seed);
+    Scenario scenario = calm_scenario(random, 24);
+    scenario.epochs = 1;
+    scenario.leaves_when_done = true;
+    scenario.deadline = kNever;
+    SCOPED_TRACE(scenario.text());
+    Cluster cluster(scenario, seed);
+    const Nanos since = random.between(0, 500 * kMicrosecond);
+    const Nanos pause = random.between(scenario.grace / 2, scenario.grace * 9 / 10);
+    cluster.stall(random.below(scenario.nodes), since, since + pause);
     cluster.run();
     expect_sound(cluster);
     EXPECT_TRUE(cluster.all_completed(scenario.epochs)) << cluster.text();

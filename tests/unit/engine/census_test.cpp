@@ -358,6 +358,77 @@ TEST(Exchange, AnAnswerToAnEarlierQuestionDoesNotCount) {
   EXPECT_NE(desk.state(), ExchangeState::broken) << "rank 5 has entered long since";
 }
 
+// Node 0's release has come, node 2 has left in order: it had entered, or there were no release.
+TEST(Exchange, WhatItHasHeardProvesThatALostNodeHadEntered) {
+  Desk desk = Desk::tree(1, 3);
+  desk.enter(1, 2);
+  desk.ask(1);
+  desk.receive(0, fact(1, kDown, 7));
+  desk.lose(0);
+  desk.lose(2);
+  ASSERT_EQ(desk.state(), ExchangeState::complete);
+  EXPECT_EQ(desk.exchange().word(), 7u);
+}
+
+// Node 2 may wait for a fact of the lost node, and only this node may have been told of the loss.
+TEST(Exchange, AResultIsSentAgainToThoseWhoMayWaitForALostNode) {
+  Desk desk = Desk::dissemination(0, {3, 3});
+  desk.enter(1, 1);
+  desk.receive(1, fact(1, 0, 2));
+  desk.receive(2, fact(1, 0, 4));
+  ASSERT_EQ(desk.state(), ExchangeState::complete);
+  desk.sent();
+  desk.lose(1);
+  desk.tick(desk.time + kGrace / 2 - 1);
+  EXPECT_TRUE(desk.sent().empty()) << "a node that leaves in order is followed by all others";
+  desk.tick(desk.time + 1);
+  const auto sent = desk.sent();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].peer, 2u);
+  EXPECT_EQ(sent[0].frame.type, FrameType::resume);
+  EXPECT_EQ(sent[0].frame.flags, kAnswerComplete);
+  EXPECT_EQ(sent[0].frame.epoch, 1u);
+  EXPECT_EQ(sent[0].frame.word, 7u);
+  desk.tick(desk.time + kGrace);
+  EXPECT_TRUE(desk.sent().empty()) << "once is enough";
+}
+
+// Whoever waits for a node that stands still can learn the result from those that have left.
+TEST(Exchange, ANodeThatLeavesHandsTheResultOn) {
+  Desk desk = Desk::tree(0, 4);
+  desk.leave();
+  EXPECT_TRUE(desk.sent().empty()) << "it knows nothing";
+  for (const NodeIndex child : {1u, 2u, 3u}) desk.receive(child, fact(1, kUp, 2));
+  desk.enter(1, 1);
+  ASSERT_EQ(desk.state(), ExchangeState::complete);
+  desk.lose(2);
+  desk.sent();
+  desk.leave();
+  const auto sent = desk.sent();
+  ASSERT_FALSE(sent.empty());
+  for (const Sent& one : sent) {
+    EXPECT_NE(one.peer, 2u) << "it is not there";
+    EXPECT_EQ(one.frame.type, FrameType::resume);
+    EXPECT_EQ(one.frame.flags, kAnswerComplete);
+    EXPECT_EQ(one.frame.word, 3u);
+  }
+}
+
+// Rank 5 is on its way; node 1, which is gone, had come, but may not have told everybody.
+TEST(Exchange, AnInquiryAfterALossIsRepeatedUntilTheRoundEnds) {
+  Desk desk = Desk::dissemination(0, {3, 3});
+  desk.enter(1, 1);
+  desk.receive(1, fact(1, 0, 2));
+  desk.lose(1);
+  desk.tick(desk.time + kGrace / 2);
+  EXPECT_EQ(count(desk.sent(), FrameType::ask), 1u);
+  desk.receive(2, Answer(1, RankSet({{5, 1}})).frame);
+  EXPECT_EQ(desk.state(), ExchangeState::open);
+  EXPECT_EQ(count(desk.sent(), FrameType::resume), 1u);
+  desk.tick(desk.time + kGrace);
+  EXPECT_EQ(count(desk.sent(), FrameType::ask), 1u);
+}
+
 TEST(Exchange, AGraceWithoutEndDoesNotOverflow) {
   Desk desk(1, 2, schedule::tree(1, {2, 2}), kNever);
   desk.enter(1, 2);

@@ -62,6 +62,10 @@ class Desk : public LocalViewSource {
     exchange_.lose(node, time, output_);
     collect();
   }
+  void leave() {
+    exchange_.leave(output_);
+    collect();
+  }
   void tick(Nanos at) {
     time = at;
     exchange_.tick(time, output_);
