@@ -36,6 +36,10 @@ std::uint64_t RankSet::size() const noexcept {
   return sum;
 }
 
+std::uint64_t RankSet::end() const noexcept {
+  return ranges_.empty() ? 0 : std::uint64_t{ranges_.back().first} + ranges_.back().count;
+}
+
 std::vector<Rank> RankSet::list() const {
   std::vector<Rank> ranks;
   for (const RankRange& range : ranges_) {

@@ -29,6 +29,8 @@ class RankSet {
 
   bool empty() const noexcept { return ranges_.empty(); }
   std::uint64_t size() const noexcept;
+  /// One past the highest rank; 0 when empty.
+  std::uint64_t end() const noexcept;
   const std::vector<RankRange>& ranges() const noexcept { return ranges_; }
   std::vector<Rank> list() const;
   std::string text() const;  ///< "0-3,7"

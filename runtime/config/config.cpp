@@ -20,6 +20,16 @@ bool duration(Config& config, std::string_view text) {
   return parse_duration(text, config.*Member);
 }
 
+/// An idle leader looks around every 200 ms; a shorter grace would take that for a stand-still.
+constexpr Nanos kGraceMin = 500 * kMillisecond;
+
+bool grace(Config& config, std::string_view text) {
+  Nanos value = 0;
+  if (!parse_duration(text, value) || value < kGraceMin) return false;
+  config.grace = value;
+  return true;
+}
+
 template <std::string Config::*Member>
 bool any_text(Config& config, std::string_view text) {
   config.*Member = text;
@@ -101,9 +111,8 @@ constexpr std::array kSettings = {
             "Leave PMIx after start-up, so that a rank's death cannot take the others with it. "
             "auto: yes, unless something else in the process uses PMIx.",
             detach},
-    Setting{"LOCKSTEP_GRACE", "2s", kDuration,
-            "After a deadline: how long the other nodes have to answer who is missing.",
-            duration<&Config::grace>},
+    Setting{"LOCKSTEP_GRACE", "2s", "500ms or more: a number and ms, s, min or h, or never",
+            "After a deadline: how long the other nodes have to answer who is missing.", grace},
     Setting{"LOCKSTEP_INTERFACE", "", "a network interface's name",
             "Bind the transport to this interface only. Empty: the transport's own choice.",
             any_text<&Config::interface>},

@@ -143,7 +143,7 @@ void Exchange::on_answer(NodeIndex from, const Frame& frame, Output& out) {
     ++census_.entered;
   } else {
     auto missing = decode_ranges(first);
-    if (!missing) return;
+    if (!missing || missing->end() > rank_end_) return;
     view.missing = std::move(*missing);
   }
   if ((frame.flags & kTruncated) != 0) census_.is_truncated = true;
@@ -246,7 +246,7 @@ void Exchange::thaw(Epoch epoch, Output& out) {
 void Exchange::on_broken(const Frame& frame, Nanos now, Output& out) {
   if (state_ == ExchangeState::broken) return;
   auto verdict = decode_verdict(frame.payload);
-  if (!verdict) return;
+  if (!verdict || verdict->missing.end() > rank_end_) return;
   if (frame.epoch <= completed_ || verdict->epoch != frame.epoch) return;
   if (state_ == ExchangeState::open && frame.epoch > epoch_) {
     next_verdict_ = std::move(*verdict);

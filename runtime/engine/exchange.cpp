@@ -13,6 +13,7 @@ Exchange::Exchange(Setup setup, const LocalViewSource& local)
     wait_of_.push_back(waits_.size());
     if (step.kind == schedule::StepKind::wait) waits_.push_back({step.peer, step.round, {}});
   }
+  for (const RankSet& members : setup_.members) rank_end_ = std::max(rank_end_, members.end());
 }
 
 void Exchange::Inbox::add(std::uint64_t more, std::span<const std::byte> bytes) noexcept {

@@ -22,8 +22,8 @@ void LocalGroup::announce(std::uint64_t key, std::string_view site) noexcept {
 
 void LocalGroup::arrive(Epoch epoch, const Arrival& arrival) noexcept {
   Cell& cell = block_.cells[self_];
-  cell.word = arrival.words.word;
-  cell.signature = arrival.signature;
+  cell.word.store(arrival.words.word, std::memory_order_relaxed);
+  cell.signature.store(arrival.signature, std::memory_order_relaxed);
   cell.line = arrival.line;
   cell.length = static_cast<std::uint32_t>(arrival.words.vector.size());
   if (!arrival.words.vector.empty()) {
@@ -58,11 +58,11 @@ void LocalGroup::gather(Epoch epoch) noexcept {
   GatherLine& line = block_.gathers[domain_];
   if (line.epoch.load(std::memory_order_relaxed) >= epoch || !is_gathered(epoch)) return;
   line.word = 0;
-  line.signature = block_.cells[self_].signature;
+  line.signature = signature_of(self_);
   for (const std::uint32_t member : domain_members_) {
-    line.word |= block_.cells[member].word;
+    line.word |= word_of(member);
     // 0 stands for "my members are in different calls"; the leader then looks at every cell.
-    if (block_.cells[member].signature != line.signature) line.signature = 0;
+    if (signature_of(member) != line.signature) line.signature = 0;
   }
   line.epoch.store(epoch, std::memory_order_release);
   ring(block_.gathers[0].bell);
@@ -75,7 +75,7 @@ bool LocalGroup::has_everybody(Epoch epoch) const noexcept {
 }
 
 std::optional<std::uint32_t> LocalGroup::combine(Words& combined) noexcept {
-  const std::uint32_t signature = block_.cells[0].signature;
+  const std::uint32_t signature = signature_of(0);
   const std::uint32_t length = block_.cells[0].length;
   bool agrees = true;
   combined.word = 0;
@@ -89,8 +89,8 @@ std::optional<std::uint32_t> LocalGroup::combine(Words& combined) noexcept {
   if (is_leader() && length == 0 && !others.empty() &&
       std::all_of(others.begin(), others.end(), has_line)) {
     for (const std::uint32_t member : domain_members_) {
-      combined.word |= block_.cells[member].word;
-      agrees = agrees && block_.cells[member].signature == signature;
+      combined.word |= word_of(member);
+      agrees = agrees && signature_of(member) == signature;
     }
     for (std::size_t domain = 1; domain < domain_leaders_.size(); ++domain) {
       combined.word |= block_.gathers[domain].word;
@@ -98,13 +98,13 @@ std::optional<std::uint32_t> LocalGroup::combine(Words& combined) noexcept {
     }
   } else {
     for (std::uint32_t member = 0; member < size(); ++member) {
-      combined.word |= block_.cells[member].word;
-      agrees = agrees && block_.cells[member].signature == signature;
+      combined.word |= word_of(member);
+      agrees = agrees && signature_of(member) == signature;
     }
   }
   if (!agrees) {
     for (std::uint32_t member = 1; member < size(); ++member) {
-      if (block_.cells[member].signature != signature) return member;
+      if (signature_of(member) != signature) return member;
     }
   }
   if (length > 0) {
@@ -185,7 +185,7 @@ void LocalGroup::leave() noexcept {
 }
 
 std::uint32_t LocalGroup::signature_of(std::uint32_t member) const noexcept {
-  return block_.cells[member].signature;
+  return block_.cells[member].signature.load(std::memory_order_relaxed);
 }
 
 std::string LocalGroup::site_of(std::uint32_t member) const {

@@ -94,6 +94,9 @@ class LocalGroup {
 
  private:
   const ReleaseLine& release_line() const noexcept { return block_.releases[domain_]; }
+  std::uint64_t word_of(std::uint32_t member) const noexcept {
+    return block_.cells[member].word.load(std::memory_order_relaxed);
+  }
   bool is_domain_leader() const noexcept { return domain_members_.front() == self_; }
 
   Block block_;

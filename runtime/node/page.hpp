@@ -36,11 +36,13 @@ struct Bell {
   std::atomic<std::uint32_t> sleepers;
 };
 
-/// One member's arrival: written by the member, read by whoever gathers.
+/// One member's arrival: written by the member, read by whoever gathers. Word and signature are
+/// atomic because a domain's leader that is late may still look at a round that somebody else has
+/// finished, while the member writes the next; what it reads then is not used.
 struct alignas(kLine) Cell {
   std::atomic<Epoch> epoch;  ///< last epoch entered; written after the rest
-  std::uint64_t word;
-  std::uint32_t signature;
+  std::atomic<std::uint64_t> word;
+  std::atomic<std::uint32_t> signature;
   std::uint32_t length;                 ///< of the vector
   std::atomic<std::uint32_t> has_left;  ///< the member has left the session
   std::uint32_t line;                   ///< of the call

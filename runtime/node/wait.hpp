@@ -38,8 +38,8 @@ inline void wake_sleepers(Bell& bell) noexcept {
 /// Wakes everybody who sleeps on the bell; a fence and one load when nobody does. Call it after the
 /// store that the sleepers wait for.
 inline void ring(Bell& bell) noexcept {
-  // Orders the caller's store before the look at the sleepers; the sleeper's increment does the
-  // other half, so one of the two always sees the other.
+  // Orders the caller's store before the look at the sleepers; the fence after the sleeper's
+  // increment does the other half, so one of the two always sees the other.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   wake_sleepers(bell);
 }
@@ -57,7 +57,9 @@ class Ladder {
   Waited climb(Bell& bell, Ready&& ready, Nanos sleep_limit) noexcept {
     if (phase_ == Phase::sleep) {
       const std::uint32_t seen = bell.value.load(std::memory_order_acquire);
-      bell.sleepers.fetch_add(1, std::memory_order_seq_cst);
+      bell.sleepers.fetch_add(1, std::memory_order_relaxed);
+      // An increment that is sequentially consistent by itself lets later loads pass it on Arm.
+      std::atomic_thread_fence(std::memory_order_seq_cst);
       const bool is_ready = ready();
       if (!is_ready) sleep_on(bell, seen, sleep_limit);
       bell.sleepers.fetch_sub(1, std::memory_order_relaxed);

@@ -100,5 +100,12 @@ TEST(RankSet, HoldsTheLargestRanges) {
   EXPECT_EQ(set.text(), "0-4294967294");
 }
 
+TEST(RankSet, EndsBehindItsHighestRank) {
+  EXPECT_EQ(RankSet().end(), 0u);
+  EXPECT_EQ(RankSet({{3, 1}}).end(), 4u);
+  EXPECT_EQ(RankSet({{0, 2}, {7, 3}}).end(), 10u);
+  EXPECT_EQ(RankSet({{1, UINT32_MAX}}).end(), std::uint64_t{1} << 32);
+}
+
 }  // namespace
 }  // namespace lockstep

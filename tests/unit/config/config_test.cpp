@@ -37,12 +37,18 @@ const std::vector<std::string>& bad_durations() {
   return bad;
 }
 
+std::vector<std::string> bad_graces() {
+  std::vector<std::string> bad = bad_durations();
+  bad.insert(bad.end(), {"0s", "499ms", "1ns"});
+  return bad;
+}
+
 /// Values that must be refused, for every setting whose values have a form.
 const std::map<std::string, std::vector<std::string>>& bad_values() {
   static const std::map<std::string, std::vector<std::string>> bad = {
       {"LOCKSTEP_BOOTSTRAP", {"", "PMIX", "pmi2", "auto "}},
       {"LOCKSTEP_DETACH", {"", "true", "1", "Yes"}},
-      {"LOCKSTEP_GRACE", bad_durations()},
+      {"LOCKSTEP_GRACE", bad_graces()},
       {"LOCKSTEP_JOIN_TIMEOUT", bad_durations()},
       {"LOCKSTEP_LOG", {"", "verbose", "WARN", "3"}},
       {"LOCKSTEP_PAGE", {"", "posix", "auto", "memfd,shm"}},

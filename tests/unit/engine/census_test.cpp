@@ -226,6 +226,20 @@ TEST(Exchange, MalformedAnswersAndVerdictsAreAsIfTheyHadNotCome) {
   broken.payload = junk;
   desk.receive(1, broken);
   EXPECT_EQ(desk.state(), ExchangeState::open);
+
+  // Ranks that no job of this size has: whoever lists them would run out of memory.
+  const RankSet foreign({{2, UINT32_MAX - 2}});
+  const Answer much(1, foreign);
+  desk.receive(1, much.frame);
+  EXPECT_TRUE(desk.exchange().is_asking());
+  Verdict verdict;
+  verdict.cause = LOCKSTEP_E_LOST;
+  verdict.epoch = 1;
+  verdict.missing = foreign;
+  const Bytes coded = encode_verdict(verdict);
+  broken.payload = coded;
+  desk.receive(1, broken);
+  EXPECT_EQ(desk.state(), ExchangeState::open);
 }
 
 TEST(Exchange, NoSequenceOfFramesDoesHarm) {
