@@ -7,33 +7,44 @@
 namespace lockstep::cli {
 namespace {
 
+using namespace std::string_view_literals;
+
 // Whole families. SLURM_JOB_* stays: it is about the allocation, which the ranks do run in, and
 // the time limit is asked for by its job id.
-constexpr std::array<std::string_view, 14> kPrefixes = {
-    "PMIX_",     "PMI_",        "PMI2_",          "OMPI_",          "PRTE_",
-    "HYDRA_",    "MPIEXEC_",    "PALS_",          "FLUX_TASK_",     "SLURM_STEP_",
-    "SLURM_PMI", "SLURM_SRUN_", "SLURM_CPU_BIND", "SLURM_MEM_BIND",
+constexpr std::array kPrefixes = {
+    "PMIX_"sv,       "PMI_"sv,      "PMI2_"sv,       "OMPI_"sv,          "PRTE_"sv,
+    "HYDRA_"sv,      "MPIEXEC_"sv,  "PALS_"sv,       "FLUX_TASK_"sv,     "TORCHELASTIC_"sv,
+    "SLURM_STEP_"sv, "SLURM_PMI"sv, "SLURM_SRUN_"sv, "SLURM_CPU_BIND"sv, "SLURM_MEM_BIND"sv,
 };
 
-constexpr std::array<std::string_view, 18> kNames = {
-    "SLURM_PROCID",
-    "SLURM_LOCALID",
-    "SLURM_NODEID",
-    "SLURM_GTIDS",
-    "SLURM_TASK_PID",
-    "SLURM_STEPID",
-    "SLURM_NTASKS",
-    "SLURM_NPROCS",
-    "SLURM_NTASKS_PER_NODE",
-    "SLURM_TASKS_PER_NODE",
-    "SLURM_NNODES",
-    "SLURM_DISTRIBUTION",
-    "SLURM_TOPOLOGY_ADDR",
-    "SLURMD_NODENAME",
-    "SLURM_TOPOLOGY_ADDR_PATTERN",
-    "SLURM_MPI_TYPE",
-    "SLURM_LAUNCH_NODE_IPADDR",
-    "MPI_LOCALRANKID",
+constexpr std::array kNames = {
+    "SLURM_PROCID"sv,
+    "SLURM_LOCALID"sv,
+    "SLURM_NODEID"sv,
+    "SLURM_GTIDS"sv,
+    "SLURM_TASK_PID"sv,
+    "SLURM_STEPID"sv,
+    "SLURM_NTASKS"sv,
+    "SLURM_NPROCS"sv,
+    "SLURM_NTASKS_PER_NODE"sv,
+    "SLURM_TASKS_PER_NODE"sv,
+    "SLURM_NNODES"sv,
+    "SLURM_DISTRIBUTION"sv,
+    "SLURM_TOPOLOGY_ADDR"sv,
+    "SLURMD_NODENAME"sv,
+    "SLURM_TOPOLOGY_ADDR_PATTERN"sv,
+    "SLURM_MPI_TYPE"sv,
+    "SLURM_LAUNCH_NODE_IPADDR"sv,
+    "MPI_LOCALRANKID"sv,
+    // torchrun's: its rendezvous (MASTER_ADDR, MASTER_PORT) names no rank and stays.
+    "RANK"sv,
+    "WORLD_SIZE"sv,
+    "LOCAL_RANK"sv,
+    "LOCAL_WORLD_SIZE"sv,
+    "GROUP_RANK"sv,
+    "GROUP_WORLD_SIZE"sv,
+    "ROLE_RANK"sv,
+    "ROLE_WORLD_SIZE"sv,
 };
 
 std::string_view name_of(std::string_view entry) {

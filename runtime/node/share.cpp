@@ -66,6 +66,24 @@ bool wait_for(std::span<pollfd> items, Nanos deadline) {
   }
 }
 
+/// One byte with room for one descriptor beside it: what a leader sends and a member receives. Not
+/// movable, since the header points into it.
+struct DescriptorMessage {
+  char byte = 1;
+  iovec data{.iov_base = &byte, .iov_len = 1};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr header{};
+
+  DescriptorMessage() noexcept {
+    header.msg_iov = &data;
+    header.msg_iovlen = 1;
+    header.msg_control = control.data();
+    header.msg_controllen = control.size();
+  }
+  DescriptorMessage(const DescriptorMessage&) = delete;
+  DescriptorMessage& operator=(const DescriptorMessage&) = delete;
+};
+
 bool wait_for(int fd, short events, Nanos deadline) {
   pollfd item{.fd = fd, .events = events, .revents = 0};
   return wait_for(std::span(&item, 1), deadline);
@@ -167,20 +185,13 @@ Result<std::vector<Hello>> Door::receive(const std::vector<Rank>& expected, Nano
 Status Door::hand_out(int page_fd) {
   for (const Guest& guest : guests_) {
     if (!guest.rank) continue;
-    char byte = 1;
-    iovec data{.iov_base = &byte, .iov_len = 1};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-    msghdr message{};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    cmsghdr* const head = CMSG_FIRSTHDR(&message);
+    DescriptorMessage message;
+    cmsghdr* const head = CMSG_FIRSTHDR(&message.header);
     head->cmsg_level = SOL_SOCKET;
     head->cmsg_type = SCM_RIGHTS;
     head->cmsg_len = CMSG_LEN(sizeof(int));
     std::memcpy(CMSG_DATA(head), &page_fd, sizeof(int));
-    if (sendmsg(guest.socket.get(), &message, MSG_NOSIGNAL) != 1) {
+    if (sendmsg(guest.socket.get(), &message.header, MSG_NOSIGNAL) != 1) {
       return failure("cannot pass the node's page to a process of this node");
     }
   }
@@ -207,16 +218,9 @@ Result<UniqueFd> knock(const DoorName& name, const Hello& hello, Nanos deadline)
   if (send(door.get(), &hello, sizeof hello, MSG_NOSIGNAL) != static_cast<ssize_t>(sizeof hello)) {
     return failure("cannot talk to this node's leader");
   }
-  char byte = 0;
-  iovec data{.iov_base = &byte, .iov_len = 1};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
+  DescriptorMessage message;
   const bool is_there = wait_for(door.get(), POLLIN, deadline);
-  const ssize_t received = is_there ? recvmsg(door.get(), &message, MSG_CMSG_CLOEXEC) : -1;
+  const ssize_t received = is_there ? recvmsg(door.get(), &message.header, MSG_CMSG_CLOEXEC) : -1;
   if (!is_there) {
     return Status(LOCKSTEP_E_BOOTSTRAP,
                   "this node's leader did not share its page in time (LOCKSTEP_JOIN_TIMEOUT)");
@@ -225,7 +229,7 @@ Result<UniqueFd> knock(const DoorName& name, const Hello& hello, Nanos deadline)
     return Status(LOCKSTEP_E_BOOTSTRAP, "this node's leader ended before it shared its page");
   }
   if (received < 0) return failure("no page from this node's leader");
-  const cmsghdr* const head = CMSG_FIRSTHDR(&message);
+  const cmsghdr* const head = CMSG_FIRSTHDR(&message.header);
   if (head == nullptr || head->cmsg_type != SCM_RIGHTS) {
     return Status(LOCKSTEP_E_BOOTSTRAP, "this node's leader sent no page");
   }

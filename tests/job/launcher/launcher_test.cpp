@@ -93,9 +93,10 @@ TEST(Launcher, RunsInsideAnotherLauncher) {
 }
 
 TEST(Launcher, RanksDoNotSeeAnOuterLaunchersIdentity) {
-  const Words outer = {"PMIX_RANK=5",     "PMI_RANK=5",     "OMPI_COMM_WORLD_RANK=5",
-                       "SLURM_PROCID=5",  "SLURM_NTASKS=9", "SLURM_STEP_ID=0",
-                       "SLURM_LOCALID=1", "SLURM_NODEID=2"};
+  const Words outer = {"PMIX_RANK=5",    "PMI_RANK=5",      "OMPI_COMM_WORLD_RANK=5",
+                       "RANK=5",         "WORLD_SIZE=9",    "SLURM_PROCID=5",
+                       "SLURM_NTASKS=9", "SLURM_STEP_ID=0", "SLURM_LOCALID=1",
+                       "SLURM_NODEID=2"};
   const Words kept = {"SLURM_JOB_ID=77", "MY_SETTING=1"};
   Command::Options options{.environment = outer};
   options.environment.insert(options.environment.end(), kept.begin(), kept.end());
