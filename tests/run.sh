@@ -11,7 +11,8 @@ unset LOCKSTEP_BUILD
 launcher=()
 command -v ccache >/dev/null && launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 echo "lockstep: configuring in $build"
-cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release "${launcher[@]}" >"$build.log" 2>&1 ||
+cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DLOCKSTEP_WARNINGS_AS_ERRORS=ON \
+  "${launcher[@]}" >"$build.log" 2>&1 ||
   { cat "$build.log" >&2; exit 1; }
 rm -f "$build.log"
 echo "lockstep: building"
