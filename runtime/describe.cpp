@@ -94,7 +94,7 @@ struct Place {
   std::array<char, 8> kind;
 };
 
-Result<std::string> topology(Session& session) {
+Result<std::string> describe_topology(Session& session) {
   const bootstrap::Identity& who = session.identity();
   Place mine{};
   mine.domain = session.page().members()[session.local_rank()].domain;
@@ -151,7 +151,7 @@ lockstep_status_t lockstep_info_json(char** text_p) {
 lockstep_status_t lockstep_topology_json(lockstep_session_t session, char** text_p) {
   if (session == nullptr || text_p == nullptr) return invalid("the session or text_p is NULL");
   return guard([&] {
-    const Result<std::string> text = topology(*of(session));
+    const Result<std::string> text = describe_topology(*of(session));
     if (!text.ok()) return keep(text.status());
     *text_p = static_cast<char*>(copy_out(text.value().data(), text.value().size()));
     return *text_p != nullptr ? LOCKSTEP_OK : keep({LOCKSTEP_E_RESOURCE, "out of memory"});

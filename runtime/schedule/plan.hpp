@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "runtime/base/ids.hpp"
+#include "runtime/topology/switches.hpp"
 
 namespace lockstep::schedule {
 
@@ -31,6 +32,10 @@ struct Shape {
 
 /// Up a radix-ary tree to node 0 and down again: 2(size-1) messages in all, the fewest possible.
 Plan tree(NodeIndex self, const Shape& shape);
+
+/// The same number of messages, of which as few as possible cross a switch: the nodes of each tier
+/// form a tree of their own, whose root alone talks to the outside. Between s switches 2(s-1) do.
+Plan switch_tree(NodeIndex self, const topology::Tiers& tiers, std::uint32_t radix);
 
 /// After round r every node has heard from radix^(r+1) nodes: ceil(log_radix size) rounds, the
 /// fewest possible, for size * sum(radix-1) messages.

@@ -18,6 +18,7 @@ MAX_COLUMNS = 100
 LAYERS = {
     "api/include/lockstep": 0,
     "runtime/base": 1,
+    "runtime/topology": 2,
     "runtime/config": 2,
     "runtime/observe": 2,
     "runtime/schedule": 3,
@@ -31,7 +32,7 @@ LAYERS = {
 # Folders that meet only at the contract, besides their own files.
 APART = {"api/cli": "api/cli", "api/examples": "api/examples", "plugins": "plugins", "slurm": "slurm"}
 # No I/O, clock, lock or randomness: the same code runs in the simulator.
-PURE = ("runtime/schedule", "runtime/engine")
+PURE = ("runtime/topology", "runtime/schedule", "runtime/engine")
 IMPURE_HEADERS = re.compile(
     r"#include <(thread|mutex|shared_mutex|condition_variable|atomic|chrono|random|cstdlib|ctime|"
     r"iostream|fstream|cstdio|filesystem|unistd\.h|sys/.*|pthread\.h|ucp/.*|pmix.*|hwloc.*|spdlog/.*)>")

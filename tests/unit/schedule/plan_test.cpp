@@ -98,6 +98,83 @@ TEST(Plans, TheLargestJobsNeedNoLargerNumbers) {
   EXPECT_EQ(tree(shape.size - 1, shape).size(), 2u);
 }
 
+// -- switches
+
+using topology::SwitchPath;
+using topology::Tiers;
+
+std::vector<Plan> build_switch_tree(const Tiers& tiers, std::uint32_t radix) {
+  std::vector<Plan> plans;
+  for (NodeIndex self = 0; self < tiers.size(); ++self) {
+    plans.push_back(switch_tree(self, tiers, radix));
+  }
+  return plans;
+}
+
+/// Messages between nodes that are not in the same tier of that level.
+std::size_t count_crossing(const std::vector<Plan>& plans, const Tiers& tiers, std::size_t level) {
+  std::size_t crossing = 0;
+  for (NodeIndex self = 0; self < plans.size(); ++self) {
+    for (const Step& step : plans[self]) {
+      const bool crosses = tiers.tier(self, level) != tiers.tier(step.peer, level);
+      if (step.kind == StepKind::send && crosses) ++crossing;
+    }
+  }
+  return crossing;
+}
+
+std::size_t count_tiers(const Tiers& tiers, std::size_t level) {
+  std::set<std::uint32_t> found;
+  for (NodeIndex node = 0; node < tiers.size(); ++node) found.insert(tiers.tier(node, level));
+  return found.size();
+}
+
+void expect_switch_tree(const std::vector<SwitchPath>& paths, std::uint32_t radix) {
+  const Tiers tiers(paths);
+  const std::vector<Plan> plans = build_switch_tree(tiers, radix);
+  ASSERT_EQ(verify(plans), "");
+  ASSERT_EQ(count_sends(plans), 2 * (paths.size() - 1));
+  // Whoever joins s tiers needs s - 1 edges between them; fewer would leave one out.
+  for (std::size_t level = 0; level <= tiers.depth(); ++level) {
+    ASSERT_EQ(count_crossing(plans, tiers, level), 2 * (count_tiers(tiers, level) - 1));
+  }
+}
+
+TEST(SwitchTree, CrossesEverySwitchAsRarelyAsCanBe) {
+  for (const std::uint32_t radix : {2u, 4u, 8u}) {
+    for (const char* const shape :
+         {"node:1", "node:9", "switch:1 node:5", "switch:3 node:1", "switch:4 node:16",
+          "switch:2 switch:3 node:7", "switch:3 switch:2 switch:2 node:4", "switch:40 node:25"}) {
+      SCOPED_TRACE(shape);
+      expect_switch_tree(*topology::synthetic(shape), radix);
+    }
+  }
+}
+
+// Jobs get nodes in any order, from some of the switches, at different depths.
+TEST(SwitchTree, IsProvenForNodesInAnyOrder) {
+  std::mt19937 random(7);
+  for (int run = 0; run < 500; ++run) {
+    std::vector<SwitchPath> paths(1 + random() % 60);
+    for (SwitchPath& path : paths) {
+      const std::size_t depth = random() % 10 == 0 ? random() % 3 : 3;
+      for (std::size_t level = 0; level < depth; ++level) {
+        path.push_back("s" + std::to_string(random() % 3));
+      }
+    }
+    SCOPED_TRACE(run);
+    expect_switch_tree(paths, 2 + static_cast<std::uint32_t>(random() % 7));
+  }
+}
+
+TEST(SwitchTree, IsThePlainTreeWhereNothingIsKnown) {
+  const Tiers tiers(std::vector<SwitchPath>(50));
+  EXPECT_EQ(tiers.depth(), 0u);
+  for (NodeIndex self = 0; self < 50; ++self) {
+    EXPECT_EQ(switch_tree(self, tiers, 4), tree(self, {50, 4}));
+  }
+}
+
 // -- verify() must be able to fail
 
 struct Shaped {
