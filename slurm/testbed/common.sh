@@ -72,6 +72,10 @@ our_processes() {
   done
 }
 
+# has_ended PROCESS: all of it. Its command line goes earlier, while a node's process 1 is still
+# waiting for the other processes of the node to end.
+has_ended() { [ ! -e "/proc/$1" ] || grep -q '^State:.[ZX]' "/proc/$1/status" 2>/dev/null; }
+
 # node_pid NODE: its process 1 as seen from here; fails if the node is dead.
 node_pid() {
   local pid
@@ -92,9 +96,14 @@ in_network() {
   nsenter -t "$pid" -n -- "${@:2}" 9<&-
 }
 
-# require_node NODE: it exists and lives.
-require_node() {
-  [[ $1 == ctl || $1 =~ ^n(0|[1-9][0-9]*)$ && ${1#n} -lt $nodes ]] ||
+# require_name NODE: there is, or was, such a node.
+require_name() {
+  [[ $1 == ctl || $1 =~ ^n(0|[1-9][0-9]?)$ && ${1#n} -lt $nodes ]] ||
     refuse "there is no node '$1': there are ctl and n0 to n$((nodes - 1))" "testbed status"
+}
+
+# require_alive NODE: and it lives.
+require_alive() {
+  require_name "$1"
   node_pid "$1" >/dev/null || die "$1 is dead" "testbed hurt $1 heal"
 }

@@ -29,14 +29,17 @@ testbed_down() {
 
 # With process 1 of a node the kernel ends all that is in it, and that ends its mounts and links.
 end_processes() {
-  local try left
-  for ((try = 0; try < 600; try++)); do
-    left=$(our_processes)
-    [ -n "$left" ] || return 0
-    # shellcheck disable=SC2086 # a list
-    kill -KILL $left 2>/dev/null || true
+  local try=0 process left=() found
+  while :; do
+    mapfile -t found < <(our_processes)
+    [ "${#found[@]}" -eq 0 ] || kill -KILL "${found[@]}" 2>/dev/null || true
+    left+=("${found[@]}")
+    for process in "${!left[@]}"; do
+      ! has_ended "${left[process]}" || unset "left[process]"
+    done
+    [ "${#left[@]}" -gt 0 ] || return 0
+    [ "$((++try))" -lt 600 ] ||
+      die "the kernel does not end processes" "ps -o pid,stat,wchan,args -p $(IFS=, && echo "${left[*]}")"
     sleep 0.05
   done
-  # shellcheck disable=SC2086
-  die "the kernel does not end the processes" "ps -o pid,stat,wchan,args -p $(echo $left | tr ' ' ,)"
 }

@@ -21,7 +21,7 @@ testbed_exec() {
   require_up
   local node=$1 pid name
   shift
-  require_node "$node"
+  require_alive "$node"
   [ $# -gt 0 ] || refuse "which command?" "testbed exec --help"
   pid=$(node_pid "$node")
   # A job that this is started in is not one of the testbed's; its /tmp is not a node's either.

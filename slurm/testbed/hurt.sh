@@ -23,7 +23,8 @@ testbed_hurt() {
   local node=$1 how=$2
   shift 2
   [ "$node" != ctl ] || refuse "ctl joins all nodes and cannot be hurt" "testbed down"
-  [ "$how" = heal ] || require_node "$node"
+  require_name "$node"
+  [ "$how" = heal ] || require_alive "$node"
   case $how in
     stop | freeze | kill | cut | heal)
       [ $# -eq 0 ] || refuse "$how takes nothing more" "testbed hurt --help" ;;
@@ -50,12 +51,14 @@ hurt_stop() {
 # -1 is every process of the node but process 1 and the sender.
 hurt_freeze() { in_node "$1" sh -c 'kill -STOP -1'; }
 
+# First the link: without power nobody says goodbye.
 hurt_kill() {
   local pid try
   pid=$(node_pid "$1")
+  hurt_cut "$1"
   kill -KILL "$pid"
   for ((try = 0; try < 200; try++)); do
-    node_pid "$1" >/dev/null || return 0
+    ! has_ended "$pid" || return 0
     sleep 0.05
   done
   die "the kernel does not end $1" "ps -o pid,stat,wchan,args -p $pid"
@@ -84,7 +87,7 @@ stop_loss() { in_network "$1" nft delete table netdev lockstep 2>/dev/null || tr
 
 # The node's own end limits what it sends, the bridge's end what it is sent.
 hurt_rate() {
-  local limit=(tbf rate "$2" burst 64kb latency 50ms)
+  local limit=(tbf rate "$2" burst 16kb latency 50ms)
   if ! in_network "$1" tc qdisc replace dev eth0 root "${limit[@]}" ||
     ! in_network ctl tc qdisc replace dev "$(link_name "$1")" root "${limit[@]}"; then
     die "tc cannot limit the rate to $2; it says why above (needs the kernel's sch_tbf)" "testbed hurt $1 rate 100mbit"

@@ -88,6 +88,10 @@ share() {
 }
 
 make_state_folder() {
+  # Goes only if it is empty, that is, if this ends before anything was made in it.
+  trap 'rmdir "$dir" 2>/dev/null || true' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
   mkdir -m 0711 "$dir" 2>/dev/null || true
   if [ ! -d "$dir" ] || [ -L "$dir" ] || [ ! -O "$dir" ]; then
     die "$dir is not a folder of root's, or cannot be made" "LOCKSTEP_TESTBED_DIR=DIR testbed up"
@@ -123,12 +127,10 @@ is_healthy() {
 # All or nothing: whatever stops this takes down what there is by then.
 build() {
   local start=$EPOCHREALTIME node
+  trap 'end_processes; rm -rf --one-file-system "$dir"' EXIT
   end_processes
   find "$dir" -mindepth 1 -delete
   write_shape >"$dir/shape"
-  trap 'end_processes; rm -rf --one-file-system "$dir"' EXIT
-  trap 'exit 130' INT
-  trap 'exit 143' TERM HUP
   mkdir "$dir/pid" "$dir/log"
   write_config
   for node in ctl $(node_names); do start_node "$node"; done
