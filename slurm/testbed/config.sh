@@ -45,7 +45,6 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket=/run/testbed/munge.socket
-CredType=cred/munge
 StateSaveLocation=/run/slurmctld
 SlurmdSpoolDir=/run/slurmd
 SlurmctldPidFile=/run/slurmctld.pid
@@ -57,11 +56,8 @@ SlurmdDebug=info
 TmpFS=/tmp
 PlugStackConfig=/run/testbed/plugstack.conf
 TopologyPlugin=topology/tree
+# By the tree of processes: cgroups would be the machine's, and often cannot be had in a container.
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
-SwitchType=switch/none
 # Debian's default, and the trap of many a cluster: without --mpi=pmix each task is alone.
 MpiDefault=none
 # Whole nodes, and tasks spread over them: -N4 -n8 is 2 on each.
