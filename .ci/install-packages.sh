@@ -34,22 +34,27 @@ trap tidy_up EXIT
 if [ ! -e "$policy" ]; then
   own_policy=1
   # Only what is new must not start: others may have to be restarted, e.g. after an upgrade.
-  printf '#!/bin/sh\n# Made by lockstep while it installs packages.\ncase " %s " in\n*" $1 "*) exit 101 ;;\nesac\nexit 0\n' \
-    "${missing[*]}" | "${sudo[@]}" tee "$policy" >/dev/null
+  # shellcheck disable=SC2016 # for the shell that runs it
+  printf '%s\n' '#!/bin/sh' '# Made by lockstep while it installs packages.' \
+    "case ' ${missing[*]} ' in" '*" $1 "*) exit 101 ;;' 'esac' 'exit 0' |
+    "${sudo[@]}" tee "$policy" >/dev/null
   "${sudo[@]}" chmod 755 "$policy"
 fi
 
 echo "lockstep: installing ${#missing[@]} packages: ${missing[*]}"
 # env: sudo does not pass the variables of its caller on.
 apt_get=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq)
-if ! { "${apt_get[@]}" update && "${apt_get[@]}" install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+if ! "${apt_get[@]}" update >"$log" 2>&1 ||
+  ! "${apt_get[@]}" install -y --no-install-recommends "${missing[@]}" >>"$log" 2>&1; then
   cat "$log" >&2
   exit 1
 fi
 
 [ -d /run/systemd/system ] || exit 0
 for package in "${missing[@]}"; do
-  dpkg-query -L "$package" | sed -n 's,^.*/systemd/system/\([^/]*\.service\)$,\1,p' | while read -r unit; do
-    "${sudo[@]}" systemctl disable --quiet "$unit" || echo "lockstep: $unit will start at the next boot" >&2
-  done
+  dpkg-query -L "$package" | sed -n 's,^.*/systemd/system/\([^/]*\.service\)$,\1,p' |
+    while read -r unit; do
+      "${sudo[@]}" systemctl disable --quiet "$unit" ||
+        echo "lockstep: $unit will start at the next boot" >&2
+    done
 done

@@ -5,8 +5,8 @@ help_check() {
   cat <<'END'
 Usage: testbed check
 
-Says whether a testbed can be made here: root, packages, kernel. Exit status 0 if so; else 1, and what
-to type is on stderr.
+Says whether a testbed can be made here: root, packages, kernel. Exit status 0 if so; else 1, and
+what to type is on stderr.
 END
 }
 

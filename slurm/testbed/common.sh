@@ -22,7 +22,8 @@ refuse() {
 }
 
 require_root() {
-  [ "$(id -u)" -eq 0 ] || die "only root can make namespaces, mounts and links" "sudo $here/testbed ..."
+  [ "$(id -u)" -eq 0 ] ||
+    die "only root can make namespaces, mounts and links" "sudo $here/testbed ..."
 }
 
 # Descriptor 9 holds the folder until this process ends. Whatever outlives it must be started with
@@ -31,7 +32,8 @@ lock_state() {
   local try
   for try in 1 2 3 4 5; do
     exec 9<"$dir" || die "cannot open $dir" "ls -ld $dir"
-    flock --wait 120 9 || die "another testbed command has been busy in $dir for 2 minutes" "testbed status"
+    flock --wait 120 9 ||
+      die "another testbed command has been busy in $dir for 2 minutes" "testbed status"
     # Whoever held it may have been `down`, which removes the folder.
     [ "$dir" -ef /proc/self/fd/9 ] && return
     [ -d "$dir" ] || mkdir -m 0711 "$dir"
@@ -59,7 +61,10 @@ node_names() {
   for ((i = 0; i < nodes; i++)); do echo "n$i"; done
 }
 
-is_init() { grep -qzxF -- "$init_script" "/proc/$1/cmdline" && grep -qzxF -- "$dir" "/proc/$1/cmdline"; } 2>/dev/null
+is_init() {
+  local line=/proc/$1/cmdline
+  grep -sqzxF -- "$init_script" "$line" && grep -sqzxF -- "$dir" "$line"
+}
 
 # All that was started for this folder, known by its command line and not by a number in a file:
 # unshare and process 1 of each node. Everything else in a node ends with its process 1.

@@ -14,7 +14,8 @@ write_config() {
   # naming the kind is enough, nothing is mounted.
   echo 'CgroupPlugin=cgroup/v1' >"$dir/cgroup.conf"
   # What a plugin stack is in /etc is not ours; this one may be edited while the testbed is up.
-  echo '# plugins of srun and slurmstepd (SPANK), one a line: optional /path/plugin.so' >"$dir/plugstack.conf"
+  echo '# plugins of srun and slurmstepd (SPANK), one a line: optional /path/plugin.so' \
+    >"$dir/plugstack.conf"
   (umask 377 && head -c 128 /dev/urandom >"$dir/munge.key")
 }
 
@@ -75,7 +76,8 @@ KillWait=2
 UnkillableStepTimeout=20
 InactiveLimit=0
 MinJobAge=60
-NodeName=n[0-$((nodes - 1))] NodeAddr=$net.1.[1-$nodes] CPUs=$cpus Boards=1 SocketsPerBoard=1 CoresPerSocket=$cpus ThreadsPerCore=1 RealMemory=1000 State=UNKNOWN
+NodeName=n[0-$((nodes - 1))] NodeAddr=$net.1.[1-$nodes] CPUs=$cpus \\
+  Boards=1 SocketsPerBoard=1 CoresPerSocket=$cpus ThreadsPerCore=1 RealMemory=1000 State=UNKNOWN
 # Jobs share nodes, so that several can be tried at once; in "alone" a node has one job.
 PartitionName=shared Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:16
 PartitionName=alone Nodes=ALL Default=NO MaxTime=INFINITE State=UP OverSubscribe=EXCLUSIVE

@@ -19,8 +19,9 @@ start_daemon() {
 }
 
 start_munge() {
-  start_daemon ctl munged munged --key-file=/run/testbed/munge.key --socket=/run/testbed/munge.socket \
-    --pid-file=/run/munged.pid --log-file=/run/testbed/log/munged --seed-file=/run/munged.seed
+  start_daemon ctl munged munged --key-file=/run/testbed/munge.key \
+    --socket=/run/testbed/munge.socket --pid-file=/run/munged.pid \
+    --log-file=/run/testbed/log/munged --seed-file=/run/munged.seed
 }
 
 start_controller() { start_daemon ctl slurmctld slurmctld -i; }
@@ -30,7 +31,8 @@ start_slurmd() { start_daemon "$1" "slurmd-$1" slurmd -N "$1"; }
 daemon_pid() {
   # shellcheck disable=SC2016 # for the node's shell
   in_node "$1" sh -c '
-    read -r pid </run/$0.pid && read -r name </proc/$pid/comm && [ "$name" = "$0" ] && echo "$pid"' \
+    read -r pid </run/$0.pid && read -r name </proc/$pid/comm &&
+      [ "$name" = "$0" ] && echo "$pid"' \
     "$2" 2>/dev/null
 }
 
@@ -62,7 +64,8 @@ wait_until_usable() {
     if ((try % 10 == 9)); then
       daemon_pid ctl slurmctld >/dev/null || { show_log slurmctld; die "slurmctld ended"; }
       for node in ${1:-$(node_names)}; do
-        daemon_pid "$node" slurmd >/dev/null || { show_log "slurmd-$node"; die "slurmd on $node ended"; }
+        daemon_pid "$node" slurmd >/dev/null ||
+          { show_log "slurmd-$node"; die "slurmd on $node ended"; }
       done
     fi
     sleep 0.1

@@ -39,7 +39,8 @@ end_processes() {
     done
     [ "${#left[@]}" -gt 0 ] || return 0
     [ "$((++try))" -lt 600 ] ||
-      die "the kernel does not end processes" "ps -o pid,stat,wchan,args -p $(IFS=, && echo "${left[*]}")"
+      die "the kernel does not end processes" \
+        "ps -o pid,stat,wchan,args -p $(IFS=, && echo "${left[*]}")"
     sleep 0.05
   done
 }

@@ -25,8 +25,9 @@ testbed_exec() {
   [ $# -gt 0 ] || refuse "which command?" "testbed exec --help"
   pid=$(node_pid "$node")
   # A job that this is started in is not one of the testbed's; its /tmp is not a node's either.
-  for name in $(compgen -e | grep -E '^(SLURM|SLURMD|SRUN|SBATCH|SALLOC|SQUEUE|PMI|PMIX|PMI2|OMPI|PRTE)_' || true); do
-    unset "$name"
+  local outer='^(SLURM|SLURMD|SRUN|SBATCH|SALLOC|SQUEUE|PMI|PMIX|PMI2|OMPI|PRTE)_'
+  for name in $(compgen -e); do
+    [[ ! $name =~ $outer ]] || unset "$name"
   done
   unset TMPDIR LOCKSTEP_TESTBED_DIR
   export SLURM_CONF=/run/testbed/slurm.conf PATH
@@ -36,7 +37,9 @@ testbed_exec() {
     node=$0 folder=$1
     shift
     cd "$folder" 2>/dev/null || {
-      cd / && echo "testbed: $folder is not seen on $node, so this is /; type: testbed up --share $folder" >&2
+      cd /
+      echo "testbed: $folder is not seen on $node, so this is /" >&2
+      echo "testbed: type: testbed up --share $folder" >&2
     }
     exec setpriv --pdeathsig TERM -- "$@"' "$node" "$PWD" "$@"
 }

@@ -67,13 +67,15 @@ hurt_kill() {
 hurt_cut() { in_network "$1" ip link set eth0 down; }
 
 hurt_loss() {
-  [[ $2 =~ ^(100|[0-9]{1,2})(\.[0-9])?$ ]] || refuse "loss $2: expected percent, e.g. 5 or 0.5" "testbed hurt --help"
-  command -v nft >/dev/null || die "packets are dropped by nft, which is not installed" "apt-get install nftables"
+  [[ $2 =~ ^(100|[0-9]{1,2})(\.[0-9])?$ ]] ||
+    refuse "loss $2: expected percent, e.g. 5 or 0.5" "testbed hurt --help"
+  command -v nft >/dev/null ||
+    die "packets are dropped by nft, which is not installed" "apt-get install nftables"
   local per_mille=${2/./}
   [[ $2 == *.* ]] || per_mille=${2}0
   stop_loss "$1"
   [ "$((10#$per_mille))" -ne 0 ] || return 0
-  in_network "$1" nft -f - <<END || die "this kernel's nf_tables cannot drop at random; nft says why above"
+  in_network "$1" nft -f - <<END ||
 table netdev lockstep {
   chain arriving {
     type filter hook ingress device eth0 priority 0;
@@ -81,6 +83,7 @@ table netdev lockstep {
   }
 }
 END
+    die "this kernel's nf_tables cannot drop at random; nft says why above"
 }
 
 stop_loss() { in_network "$1" nft delete table netdev lockstep 2>/dev/null || true; }
@@ -90,13 +93,15 @@ hurt_rate() {
   local limit=(tbf rate "$2" burst 16kb latency 50ms)
   if ! in_network "$1" tc qdisc replace dev eth0 root "${limit[@]}" ||
     ! in_network ctl tc qdisc replace dev "$(link_name "$1")" root "${limit[@]}"; then
-    die "tc cannot limit the rate to $2; it says why above (needs the kernel's sch_tbf)" "testbed hurt $1 rate 100mbit"
+    die "tc cannot limit the rate to $2; it says why above (needs the kernel's sch_tbf)" \
+      "testbed hurt $1 rate 100mbit"
   fi
 }
 
 hurt_delay() {
   in_network "$1" tc qdisc replace dev eth0 root netem delay "$2" ||
-    die "tc cannot delay by $2; it says why above (needs the kernel's sch_netem)" "modprobe sch_netem, or testbed hurt $1 rate 10mbit"
+    die "tc cannot delay by $2; it says why above (needs the kernel's sch_netem)" \
+      "modprobe sch_netem, or testbed hurt $1 rate 10mbit"
 }
 
 hurt_heal() {

@@ -32,7 +32,8 @@ testbed_status() {
   echo "NODE  PROCESS  ADDRESS         DAEMON     LINK         SLURM"
   echo "$table"
   # Slurm may still think well of a node that is lost.
-  if grep -qwE 'dead|none|frozen|cut' <<<"$table" || [ "$(usable_nodes)" -ne "$nodes" ]; then exit 1; fi
+  ! grep -qwE 'dead|none|frozen|cut' <<<"$table" || exit 1
+  [ "$(usable_nodes)" -eq "$nodes" ] || exit 1
 }
 
 daemon_state() {
@@ -51,7 +52,8 @@ daemon_state() {
 link_state() {
   local text marks=()
   [ "$1" != ctl ] || { echo bridge && return; }
-  text=$(in_network "$1" sh -c 'ip link show eth0; tc qdisc show dev eth0; nft list tables' 2>/dev/null || true)
+  local show='ip link show eth0; tc qdisc show dev eth0; nft list tables'
+  text=$(in_network "$1" sh -c "$show" 2>/dev/null || true)
   case $text in
     "") echo none && return ;;
     *",UP"*) marks+=(up) ;;

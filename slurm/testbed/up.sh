@@ -79,7 +79,8 @@ share() {
   folder=$(realpath -e "$1")
   case $folder in
     / | /tmp | /run | /dev | /dev/shm | /dev/shm/*)
-      refuse "--share $folder: nodes have that for themselves; name a folder below /tmp or /run" "testbed up --help" ;;
+      refuse "--share $folder: nodes have that for themselves; name a folder below /tmp or /run" \
+        "testbed up --help" ;;
     /tmp/* | /run/*) ;;
     *) return 0 ;; # is seen anyway
   esac
@@ -102,7 +103,8 @@ make_state_folder() {
 }
 
 write_shape() {
-  echo "nodes=$nodes cpus=$cpus leaves='$leaves' shared=($([ "${#shared[@]}" -eq 0 ] || printf '%q ' "${shared[@]}"))"
+  echo "nodes=$nodes cpus=$cpus leaves='$leaves'"
+  echo "shared=($([ "${#shared[@]}" -eq 0 ] || printf '%q ' "${shared[@]}"))"
 }
 
 is_up_as_wanted() {
@@ -142,7 +144,8 @@ build() {
   for node in $(node_names); do start_slurmd "$node"; done
   wait_until_usable
   trap - EXIT INT TERM HUP
-  say "is up: $nodes nodes with $cpus CPUs, $(milliseconds_since "$start") ms; try: testbed exec ctl srun -N$nodes hostname"
+  say "is up: $nodes nodes with $cpus CPUs, $(milliseconds_since "$start") ms"
+  say "try: testbed exec ctl srun -N$nodes hostname"
 }
 
 milliseconds_since() { echo $(((${EPOCHREALTIME/[.,]/} - ${1/[.,]/}) / 1000)); }

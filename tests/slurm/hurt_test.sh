@@ -17,7 +17,7 @@ clean_up() {
 trap clean_up EXIT
 
 answers() { # NODE: its slurmd can be reached
-  on_ctl timeout 3 bash -c ": </dev/tcp/$1/6818" 2>/dev/null
+  on_ctl timeout 2 bash -c ": </dev/tcp/$1/6818" 2>/dev/null
 }
 
 expect_healthy() {
@@ -92,7 +92,10 @@ frozen_node() {
 
 # A link that loses packets makes a job slow, and nothing else.
 lossy_link() {
-  command -v nft >/dev/null || { echo "SKIPPED: no nft; type: apt-get install nftables" && exit 77; }
+  if ! command -v nft >/dev/null; then
+    echo "SKIPPED: no nft; type: apt-get install nftables"
+    exit 77
+  fi
   "$testbed" hurt n3 loss 5
   run srun --mpi=pmix -N2 -w n2,n3 -n4 "$api_job"
   expect_status 0
@@ -115,7 +118,8 @@ slow_link() {
   [[ $("$testbed" exec n3 tc qdisc show dev eth0) != *tbf* ]] || fail "is still slow"
 }
 
-# Without its slurmd a node gets no new tasks, but those that it has go on: rank 1 is late, not lost.
+# Without its slurmd a node gets no new tasks, but those that it has go on: rank 1 is late, not
+# lost.
 stopped_daemon() {
   start_job -N2 -w n2,n3 -n2 "$fault_job" stay 1
   wait_for_lines 1 '^rank 1: stays'

@@ -50,7 +50,10 @@ separate_nodes() {
     expect_lines 1 "^$node: host n$node\$"
     expect_lines 1 "^$node: switches core\.s$((node / 2))\.n$node switch\.switch\.node\$"
   done
-  run srun -N4 -n4 -l bash -c 'ls -d /dev/shm/of-* /tmp/of-* /run/of-*; rm /dev/shm/of-* /tmp/of-* /run/of-*'
+  # shellcheck disable=SC2016 # for the node's shell
+  run srun -N4 -n4 -l bash -c '
+    files=$(echo /dev/shm/of-* /tmp/of-* /run/of-*)
+    ls -d $files && rm $files'
   expect_lines 12 '/of-'
   for node in 0 1 2 3; do expect_lines 3 "^$node: /.*/of-n$node\$"; done
   run srun --mpi=pmix -N4 -n8 "$lockstep" topo

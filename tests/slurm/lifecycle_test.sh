@@ -15,8 +15,8 @@ clean_up() {
 trap clean_up EXIT
 build=$(cd "$(dirname "$api_job")/../.." && pwd)
 
-# in_namespaces FILE: live processes in any of the namespaces that the file names. Not those that have
-# ended without their parent having noticed yet (Z).
+# in_namespaces FILE: live processes in any of the namespaces that the file names. Not those that
+# have ended without their parent having noticed yet (Z).
 in_namespaces() {
   local process
   find /proc/[0-9]*/ns -maxdepth 1 -type l -printf '%h %l\n' 2>/dev/null | grep -wF -f "$1" |
@@ -29,7 +29,7 @@ for ((time = 1; time <= times; time++)); do
   "$testbed" up --nodes 4 --share "$build"
   # Asked from within, since that is where they are; mnt of ctl and so on, but for this machine's.
   for node in ctl n0 n1 n2 n3; do
-    "$testbed" exec "$node" bash -c 'for s in net uts mnt ipc pid; do readlink /proc/self/ns/$s; done'
+    "$testbed" exec "$node" readlink /proc/self/ns/{net,uts,mnt,ipc,pid}
   done | sort -u >spaces
   [ "$(wc -l <spaces)" -eq 25 ] || fail "not 5 kinds of namespaces on 5 nodes"
   # What is to be gone afterwards is there now, or this would prove nothing.
