@@ -46,14 +46,15 @@ bool is_batch_shell(const Environment& environment, const Source& source) {
 
 /// Every process prints its own; what to type is said by one of them, or it would be said n times.
 std::string refusal(const Claim& one) {
-  const std::string who =
-      fmt::format("this is rank {} of {} by {}, but there is no PMIx server to reach the others "
-                  "through; ",
-                  one.rank, one.size, one.source);
+  const std::string who = fmt::format(
+      "this is rank {} of {} by {}, but there is no PMIx server to reach the others "
+      "through; ",
+      one.rank, one.size, one.source);
   if (one.rank != 0) return who + "rank 0 says what to type";
-  return who + fmt::format("type: srun --mpi=pmix PROGRAM, or: lockstep run -n {} PROGRAM, or, if "
-                           "each process is meant to run on its own: LOCKSTEP_BOOTSTRAP=single",
-                           one.size);
+  return who + fmt::format(
+                   "type: srun --mpi=pmix PROGRAM, or: lockstep run -n {} PROGRAM, or, if "
+                   "each process is meant to run on its own: LOCKSTEP_BOOTSTRAP=single",
+                   one.size);
 }
 
 }  // namespace
