@@ -5,7 +5,7 @@ set -euo pipefail
 root="$(cd "$(dirname "$0")/.." && pwd)"
 build="${LOCKSTEP_BUILD:-$root/build}"
 
-"$root/.ci/install-packages.sh" build test
+"$root/.ci/install-packages.sh" build test slurm
 unset LOCKSTEP_BUILD
 
 launcher=()

@@ -44,6 +44,19 @@ bool is_batch_shell(const Environment& environment, const Source& source) {
           environment.get("SLURM_STEP_ID") == "4294967290");
 }
 
+/// Every process prints its own; what to type is said by one of them, or it would be said n times.
+std::string refusal(const Claim& one) {
+  const std::string who = fmt::format(
+      "this is rank {} of {} by {}, but there is no PMIx server to reach the others "
+      "through; ",
+      one.rank, one.size, one.source);
+  if (one.rank != 0) return who + "rank 0 says what to type";
+  return who + fmt::format(
+                   "type: srun --mpi=pmix PROGRAM, or: lockstep run -n {} PROGRAM, or, if "
+                   "each process is meant to run on its own: LOCKSTEP_BOOTSTRAP=single",
+                   one.size);
+}
+
 }  // namespace
 
 std::vector<Rank> Identity::members(NodeIndex node) const {
@@ -113,14 +126,7 @@ Result<Identity> resolve_without_pmix(const Environment& environment) {
   Result<std::optional<Claim>> claim = claim_of(environment);
   if (!claim.ok()) return claim.status();
   if (claim->has_value() && claim.value()->size > 1) {
-    const Claim& one = *claim.value();
-    return Status(
-        LOCKSTEP_E_IDENTITY,
-        fmt::format(
-            "this is rank {} of {} by {}, but there is no PMIx server to reach the others "
-            "through; type: srun --mpi=pmix PROGRAM, or: lockstep run -n {} PROGRAM, or, if "
-            "each process is meant to run on its own: LOCKSTEP_BOOTSTRAP=single",
-            one.rank, one.size, one.source, one.size));
+    return Status(LOCKSTEP_E_IDENTITY, refusal(*claim.value()));
   }
   Identity identity;
   identity.source = "single";

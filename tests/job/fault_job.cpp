@@ -94,6 +94,16 @@ void die(Session& s, const char* culprits) {
   observe(s, [&] { s.wait_for_everyone({.name = "epoch end", .timeout = 3s}); });
 }
 
+/// The culprits never come, so that there is time to hurt them from outside.
+void stay(Session& s, const char* culprits) {
+  s.wait_for_everyone();
+  if (is_culprit(s, culprits)) {
+    say(s, "stays");
+    std::this_thread::sleep_for(120s);
+  }
+  observe(s, [&] { s.wait_for_everyone({.name = "epoch end", .timeout = 5s}); });
+}
+
 /// The first of a section dies in it.
 void die_first(Session& s, const char*) {
   s.wait_for_everyone();
@@ -127,7 +137,8 @@ int main(int argc, char** argv) {
   }
   const std::map<std::string, void (*)(Session&, const char*)> modes = {
       {"late", late},   {"slow", slow}, {"mismatch", mismatch},   {"names", names},
-      {"leave", leave}, {"die", die},   {"die_first", die_first}, {"long_first", long_first}};
+      {"leave", leave}, {"die", die},   {"die_first", die_first}, {"long_first", long_first},
+      {"stay", stay}};
   try {
     Session session;
     if (mode != "never_joins") modes.at(mode)(session, culprits);

@@ -161,9 +161,9 @@ TEST(Join, AMissingPluginSaysWhereItWasLookedFor) {
 
 TEST(Join, OneOfManyWithoutPmixRefusesAndSaysWhatToType) {
   const Finished finished =
-      run("SLURM_PROCID=1 SLURM_STEP_NUM_TASKS=4 SLURM_STEP_ID=0 " FAULT_JOB " slow 1");
+      run("SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=4 SLURM_STEP_ID=0 " FAULT_JOB " slow 1");
   EXPECT_EQ(finished.status, 1);
-  EXPECT_NE(finished.output.find("rank 1 of 4"), std::string::npos) << finished.output;
+  EXPECT_NE(finished.output.find("rank 0 of 4"), std::string::npos) << finished.output;
   EXPECT_NE(finished.output.find("srun --mpi=pmix"), std::string::npos) << finished.output;
   const Finished torch = run("RANK=0 WORLD_SIZE=2 " FAULT_JOB " slow 1");
   EXPECT_EQ(torch.status, 1) << torch.output;

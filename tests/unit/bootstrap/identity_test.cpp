@@ -129,17 +129,29 @@ TEST(Resolver, MakesAJobOfOneWhereNothingSpeaksAgainstIt) {
 }
 
 TEST(Resolver, RefusesToBeOneOfManyOnItsOwn) {
-  for (const Values& environment : {kSlurmStep, kTorch, kPmi2}) {
+  for (const Values& environment :
+       {with(kSlurmStep, {{"SLURM_PROCID", "0"}}), with(kTorch, {{"RANK", "0"}}),
+        with(kPmi2, {{"PMI_RANK", "0"}})}) {
     const auto identity = resolve_without_pmix(Environment(environment));
     ASSERT_FALSE(identity.ok());
     const std::string text = identity.status().text();
     EXPECT_TRUE(identity.status().is(LOCKSTEP_E_IDENTITY));
+    EXPECT_TRUE(contains(text, "this is rank 0 of ")) << text;
     EXPECT_TRUE(contains(text, "srun --mpi=pmix")) << "says what to type: " << text;
     EXPECT_TRUE(contains(text, "lockstep run -n ")) << text;
     EXPECT_TRUE(contains(text, "LOCKSTEP_BOOTSTRAP=single")) << text;
   }
-  EXPECT_TRUE(contains(resolve_without_pmix(Environment(kSlurmStep)).status().text(),
-                       "rank 2 of 4 by Slurm (SLURM_PROCID, SLURM_STEP_NUM_TASKS)"));
+}
+
+// Each of n processes prints its error: what to type is needed once, and not n times.
+TEST(Resolver, LetsRankZeroSayWhatToType) {
+  const auto identity = resolve_without_pmix(Environment(kSlurmStep));
+  ASSERT_FALSE(identity.ok());
+  EXPECT_TRUE(identity.status().is(LOCKSTEP_E_IDENTITY));
+  const std::string text = identity.status().text();
+  EXPECT_TRUE(contains(text, "rank 2 of 4 by Slurm (SLURM_PROCID, SLURM_STEP_NUM_TASKS)")) << text;
+  EXPECT_TRUE(contains(text, "rank 0 says what to type")) << text;
+  EXPECT_FALSE(contains(text, "srun")) << text;
 }
 
 TEST(Pmix, IsThereWhenItsServerSaysSo) {
