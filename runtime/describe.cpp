@@ -123,6 +123,7 @@ Result<std::string> describe_topology(Session& session) {
     }
     json["nodes"].push_back({{"index", node},
                              {"host", who.hosts[node]},
+                             {"switches", session.switches()[node]},
                              {"cores", places[ranks.front()].cores},
                              {"leader", ranks.front()},
                              {"domain_kind", places[ranks.front()].kind.data()},

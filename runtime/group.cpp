@@ -97,16 +97,18 @@ Result<std::unique_ptr<Group>> Group::make(Surroundings& around, GroupId id,
 
 namespace {
 
-/// Few messages where the nodes share a machine and processor time is the cost; few rounds on a
-/// network, where latency is.
+/// Few messages where the nodes share a machine and processor time is the cost, or where switches
+/// are known and their uplinks are; few rounds on a network, where latency is.
 schedule::Plan choose_plan(const Config& config, bool shares_machine, NodeIndex self,
-                           std::uint32_t nodes) {
+                           const topology::Tiers& tiers) {
   constexpr std::uint32_t kRadix = 8;
   const PlanChoice& choice = config.plan;
-  const schedule::Shape shape{nodes, choice.radix != 0 ? choice.radix : kRadix};
+  const std::uint32_t radix = choice.radix != 0 ? choice.radix : kRadix;
+  const bool wants_few_messages = shares_machine || tiers.leaves() > 1;
   const bool is_tree =
-      choice.kind == PlanKind::tree || (choice.kind == PlanKind::automatic && shares_machine);
-  return is_tree ? schedule::tree(self, shape) : schedule::dissemination(self, shape);
+      choice.kind == PlanKind::tree || (choice.kind == PlanKind::automatic && wants_few_messages);
+  if (is_tree) return schedule::switch_tree(self, tiers, radix);
+  return schedule::dissemination(self, {static_cast<std::uint32_t>(tiers.size()), radix});
 }
 
 }  // namespace
@@ -132,8 +134,13 @@ Result<std::unique_ptr<progress::Leader>> Group::make_leader(std::vector<Rank> l
     if (rank == identity.rank) setup.self = static_cast<NodeIndex>(found - nodes.begin());
   }
   const node::PageHead& head = around_.page.head();
+  std::vector<topology::SwitchPath> paths;
+  {
+    std::lock_guard lock(around_.port->mutex());  // another thread's split may add to them
+    for (const NodeIndex node : nodes) paths.push_back(around_.switches[node]);
+  }
   setup.plan = choose_plan(around_.config, head.host_ranks > head.members, setup.self,
-                           static_cast<std::uint32_t>(nodes.size()));
+                           topology::Tiers(paths));
   return progress::Leader::open(*around_.port, *local_, std::move(local_ranks), std::move(setup));
 }
 

@@ -16,6 +16,7 @@
 #include "runtime/observe/counters.hpp"
 #include "runtime/progress/leader.hpp"
 #include "runtime/progress/port.hpp"
+#include "runtime/topology/switches.hpp"
 
 namespace lockstep {
 
@@ -54,6 +55,9 @@ struct Surroundings {
   node::WaitPolicy policy;
   progress::Port* port = nullptr;  ///< on processes that lead a group on several nodes
   bool can_publish = true;         ///< the transport carries frames, not only group operations
+  /// Above each node, as far as this process needs to know: all of them on node leaders, those of
+  /// its own groups on other leaders.
+  std::vector<topology::SwitchPath> switches{};
 };
 
 class Group {

@@ -34,6 +34,8 @@ class Session {
   std::uint32_t local_size() const noexcept { return local_->size(); }
   const std::string& domain_kind() const noexcept { return domain_kind_; }
   const std::string& transport() const noexcept { return transport_; }
+  /// Above each node; complete on node leaders.
+  const std::vector<topology::SwitchPath>& switches() const noexcept { return around_->switches; }
   bool is_attached() const noexcept { return bootstrap_->is_attached(); }
 
   Group& job() noexcept { return *job_; }
@@ -60,6 +62,7 @@ class Session {
   node::Page page_;
   std::string transport_;  ///< name of the plugin that all nodes use; empty on a single node
   std::string domain_kind_ = "node";
+  topology::SwitchPath own_switches_;
   std::unique_ptr<progress::Port> port_;
   std::optional<Surroundings> around_;
   std::unique_ptr<Group> job_;

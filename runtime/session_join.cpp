@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "runtime/base/hash.hpp"
+#include "runtime/bootstrap/network.hpp"
 #include "runtime/node/share.hpp"
 #include "runtime/observe/log.hpp"
 #include "runtime/plugin/registry.hpp"
@@ -18,9 +19,10 @@ namespace {
 
 constexpr GroupId kJobGroup = 1;
 constexpr GroupId kNodeGroup = 2;
-constexpr std::uint32_t kBlobVersion = 1;
+constexpr std::uint32_t kBlobVersion = 2;
 
-/// What a node's leader tells the job at start-up: fixed part, then the transport's address.
+/// What a node's leader tells the job at start-up: fixed part, then the switches above the node as
+/// text, then the transport's address.
 struct Blob {
   std::uint32_t version;
   std::uint32_t local_size;
@@ -28,6 +30,8 @@ struct Blob {
   std::uint64_t host;     ///< equal on nodes that share a kernel
   node::DoorName door;
   std::array<char, 32> transport;
+  std::uint32_t switches_length;
+  std::uint32_t reserved;
 };
 
 std::uint64_t random_number() {
@@ -84,6 +88,7 @@ class Session::Joiner {
     if (!bootstrap.ok()) return bootstrap.status();
     session_.bootstrap_ = std::move(*bootstrap);
     members_ = who().members(who().node());
+    session_.own_switches_ = bootstrap::find_switches(session_.config_, environment_);
     log::set_speaker(fmt::format("rank {} on {}", who().rank, who().hosts[who().node()]));
     return {};
   }
@@ -99,6 +104,7 @@ class Session::Joiner {
     }
     blobs_.resize(nodes());
     addresses_.resize(nodes());
+    switches_.resize(nodes());
     for (NodeIndex node = 0; node < nodes(); ++node) {
       // Members need rank 0's and their own leader's word only; leaders talk to all leaders.
       if (!is_leader() && node != 0 && node != who().node()) continue;
@@ -130,9 +136,14 @@ class Session::Joiner {
         address = std::move(*own);
       }
     }
-    std::vector<std::byte> bytes(sizeof blob + address.size());
-    std::memcpy(bytes.data(), &blob, sizeof blob);
-    if (!address.empty()) std::memcpy(bytes.data() + sizeof blob, address.data(), address.size());
+    const std::string switches = topology::path_text(session_.own_switches_);
+    blob.switches_length = static_cast<std::uint32_t>(switches.size());
+    std::vector<std::byte> bytes;
+    for (const std::span<const std::byte> part :
+         {std::as_bytes(std::span(&blob, 1)), std::as_bytes(std::span(switches)),
+          std::span<const std::byte>(address)}) {
+      bytes.insert(bytes.end(), part.begin(), part.end());
+    }
     return session_.bootstrap_->publish(bytes);
   }
 
@@ -167,7 +178,16 @@ class Session::Joiner {
                           "nodes",
                           leader, who().hosts[node])};
     }
-    addresses_[node].assign(bytes->begin() + sizeof blob, bytes->end());
+    const std::size_t address_at = sizeof blob + blob.switches_length;
+    const auto* const text = reinterpret_cast<const char*>(bytes->data() + sizeof blob);
+    const auto path = address_at <= bytes->size()
+                          ? topology::read_path({text, blob.switches_length})
+                          : std::nullopt;
+    if (!path) {
+      return {LOCKSTEP_E_BOOTSTRAP, fmt::format("rank {} published switches badly", leader)};
+    }
+    switches_[node] = *path;
+    addresses_[node].assign(bytes->begin() + static_cast<std::ptrdiff_t>(address_at), bytes->end());
     return {};
   }
 
@@ -254,7 +274,7 @@ class Session::Joiner {
     policy.yield = session_.config_.yield;
     session_.around_.emplace(Surroundings{session_.config_, who(), session_.page_,
                                           session_.counters_, policy, session_.port_.get(),
-                                          head.can_publish != 0});
+                                          head.can_publish != 0, std::move(switches_)});
     if (session_.port_ == nullptr) return {};
     session_.port_->set_session(head.session);
     for (NodeIndex node = 0; node < nodes(); ++node) {
@@ -293,6 +313,7 @@ class Session::Joiner {
   node::Door door_;
   std::vector<Blob> blobs_;  ///< per node; on members only those that matter
   std::vector<std::vector<std::byte>> addresses_;
+  std::vector<topology::SwitchPath> switches_;
 };
 
 Result<std::unique_ptr<Session>> Session::join() {

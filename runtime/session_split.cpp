@@ -78,7 +78,8 @@ class Session::Splitter {
     return {};
   }
 
-  /// Leaders of groups on several nodes tell everybody their address; each connects to its own.
+  /// Leaders of groups on several nodes tell everybody the switches above them and their address;
+  /// each connects to its own.
   Status connect_leaders() {
     std::vector<std::byte> address;
     Status opened;
@@ -95,7 +96,15 @@ class Session::Splitter {
       }
     }
     if (Status status = agree(opened); !status.ok()) return status;
-    Result<std::vector<std::vector<std::byte>>> all = gather_all(parent_, call_, address);
+    // The text ends at its 0, which no name has in it.
+    const std::string switches = topology::path_text(session_.own_switches_);
+    std::vector<std::byte> card;
+    if (leads) {
+      const auto text = std::as_bytes(std::span(switches.c_str(), switches.size() + 1));
+      card.assign(text.begin(), text.end());
+      card.insert(card.end(), address.begin(), address.end());
+    }
+    Result<std::vector<std::vector<std::byte>>> all = gather_all(parent_, call_, card);
     if (!all.ok()) return all.status();
     if (!leads) return {};
     progress::Port& port = *session_.port_;
@@ -105,8 +114,17 @@ class Session::Splitter {
     for (Rank i = 0; i < parent_.size(); ++i) {
       const Rank rank = parent_.ranks()[i];
       const bool is_mine = std::binary_search(members_.begin(), members_.end(), rank);
-      if (!is_mine || rank == who().rank || (*all)[i].empty()) continue;
-      if (Status status = port.connect(rank, (*all)[i]); !status.ok()) return status;
+      const std::vector<std::byte>& other = (*all)[i];
+      if (!is_mine || other.empty()) continue;
+      const auto end = std::find(other.begin(), other.end(), std::byte{0});
+      const std::string_view text(reinterpret_cast<const char*>(other.data()),
+                                  static_cast<std::size_t>(end - other.begin()));
+      session_.around_->switches[who().node_of[rank]] =
+          topology::read_path(text).value_or(topology::SwitchPath{});
+      const auto address_at = std::min<std::size_t>(text.size() + 1, other.size());
+      const std::span<const std::byte> its = std::span(other).subspan(address_at);
+      if (rank == who().rank || its.empty()) continue;
+      if (Status status = port.connect(rank, its); !status.ok()) return status;
     }
     if (!port.has_thread()) port.start_thread();
     return {};

@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 #include <lockstep/lockstep.h>
 
+#include <algorithm>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,37 +37,90 @@ const char* plural(std::size_t count) {
   return count == 1 ? "" : "s";
 }
 
+/// One tier and what is below it.
+struct Tier {
+  std::string text;
+  std::vector<Tier> below;
+};
+
+void print_below(const Tier& tier, const std::string& margin) {
+  for (std::size_t i = 0; i < tier.below.size(); ++i) {
+    const bool is_last = i + 1 == tier.below.size();
+    fmt::print("{}{} {}\n", margin, is_last ? "└─" : "├─", tier.below[i].text);
+    print_below(tier.below[i], margin + (is_last ? "   " : "│  "));
+  }
+}
+
+std::vector<unsigned> ranks_of(const Json& node) {
+  std::vector<unsigned> all;
+  for (const Json& domain : node["domains"]) {
+    for (const Json& rank : domain["ranks"]) all.push_back(rank.get<unsigned>());
+  }
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+Tier tier_of_node(const Json& node) {
+  const auto cores = node["cores"].get<std::size_t>();
+  Tier tier{fmt::format("node {} {}  ranks {}  leader {}  {} cpu{}", node["index"].get<unsigned>(),
+                        node["host"].get<std::string>(), ranges(ranks_of(node)),
+                        node["leader"].get<unsigned>(), cores, plural(cores)),
+            {}};
+  const Json& domains = node["domains"];
+  const std::string kind = node["domain_kind"].get<std::string>();
+  if (domains.size() < 2 && kind == "node") return tier;
+  for (const Json& domain : domains) {
+    tier.below.push_back(
+        {fmt::format("{} {}  ranks {}  leader {}", kind, domain["index"].get<int>(),
+                     ranges(domain["ranks"].get<std::vector<unsigned>>()),
+                     domain["leader"].get<unsigned>()),
+         {}});
+  }
+  return tier;
+}
+
+/// The nodes as they hang below their switches from that level on, in the order of their numbers.
+std::vector<Tier> tiers_of(const std::vector<Json>& nodes, std::size_t level) {
+  std::vector<Tier> tiers;
+  std::map<std::string, std::vector<Json>> switches;
+  for (const Json& node : nodes) {
+    if (node["switches"].size() > level) {
+      switches[node["switches"][level].get<std::string>()].push_back(node);
+    }
+  }
+  std::set<std::string> shown;
+  for (const Json& node : nodes) {
+    if (node["switches"].size() <= level) {
+      tiers.push_back(tier_of_node(node));
+      continue;
+    }
+    const std::string name = node["switches"][level].get<std::string>();
+    if (!shown.insert(name).second) continue;
+    const std::vector<Json>& members = switches[name];
+    std::vector<unsigned> ranks;
+    std::vector<unsigned> indices;
+    for (const Json& member : members) {
+      const std::vector<unsigned> more = ranks_of(member);
+      ranks.insert(ranks.end(), more.begin(), more.end());
+      indices.push_back(member["index"].get<unsigned>());
+    }
+    std::sort(ranks.begin(), ranks.end());
+    tiers.push_back({fmt::format("switch {}  node{} {}  ranks {}", name, plural(indices.size()),
+                                 ranges(indices), ranges(ranks)),
+                     tiers_of(members, level + 1)});
+  }
+  return tiers;
+}
+
 void print_text(const Json& topology) {
-  const Json& nodes = topology["nodes"];
+  const std::vector<Json> nodes = topology["nodes"];
   const auto ranks = topology["ranks"].get<std::size_t>();
   const std::string transport = topology["transport"].get<std::string>();
   fmt::print("job {}: {} rank{} on {} node{}, known from {}{}\n",
              topology["job"].get<std::string>(), ranks, plural(ranks), nodes.size(),
              plural(nodes.size()), topology["source"].get<std::string>(),
              transport.empty() ? "" : fmt::format(", nodes joined by {}", transport));
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    const Json& node = nodes[i];
-    const bool is_last = i + 1 == nodes.size();
-    const Json& domains = node["domains"];
-    std::vector<unsigned> all;
-    for (const Json& domain : domains) {
-      for (const Json& rank : domain["ranks"]) all.push_back(rank.get<unsigned>());
-    }
-    std::sort(all.begin(), all.end());
-    const auto cores = node["cores"].get<std::size_t>();
-    fmt::print("{} node {} {}  ranks {}  leader {}  {} cpu{}\n", is_last ? "└─" : "├─",
-               node["index"].get<unsigned>(), node["host"].get<std::string>(), ranges(all),
-               node["leader"].get<unsigned>(), cores, plural(cores));
-    const std::string kind = node["domain_kind"].get<std::string>();
-    if (domains.size() < 2 && kind == "node") continue;
-    for (std::size_t k = 0; k < domains.size(); ++k) {
-      const Json& domain = domains[k];
-      fmt::print("{} {} {} {}  ranks {}  leader {}\n", is_last ? "  " : "│ ",
-                 k + 1 == domains.size() ? "└─" : "├─", kind, domain["index"].get<int>(),
-                 ranges(domain["ranks"].get<std::vector<unsigned>>()),
-                 domain["leader"].get<unsigned>());
-    }
-  }
+  print_below({"", tiers_of(nodes, 0)}, "");
 }
 
 void show(bool json) {

@@ -82,6 +82,17 @@ bool spin(Config& config, std::string_view text) {
   return parse_duration(text, config.spin);
 }
 
+bool switches(Config& config, std::string_view text) {
+  constexpr std::size_t kTextMax = 1'024;
+  const bool has_gap = text.empty() || text.front() == '.' || text.back() == '.' ||
+                       text.find("..") != std::string_view::npos;
+  constexpr std::ptrdiff_t kLevelsMax = 16;
+  if (has_gap || text.size() > kTextMax) return false;
+  if (std::count(text.begin(), text.end(), '.') >= kLevelsMax) return false;
+  config.switches = text;
+  return true;
+}
+
 bool plan(Config& config, std::string_view text) {
   PlanChoice choice;
   const auto colon = text.find(':');
@@ -136,6 +147,10 @@ constexpr std::array kSettings = {
             "How long a wait spins before it yields its core. auto: 50us when every rank of this "
             "machine has a core of its own, else 0.",
             spin},
+    Setting{"LOCKSTEP_SWITCHES", "auto", "auto, none, or names like core.s1, the outermost first",
+            "The switches above this node; the tree between nodes follows them. auto: what Slurm "
+            "says (SLURM_TOPOLOGY_ADDR).",
+            switches},
     Setting{"LOCKSTEP_TIMEOUT", "600s", kDuration, "Deadline of a round whose call names none.",
             duration<&Config::timeout>},
     Setting{"LOCKSTEP_TRANSPORT", "auto", "auto or a plugin's name",

@@ -32,7 +32,8 @@ struct Config {
   PlanChoice plan;
   std::string plugin_path;
   Nanos report;
-  Nanos spin;  ///< negative: choose by the number of ranks and cores
+  std::string switches;  ///< "auto", "none" or a path
+  Nanos spin;            ///< negative: choose by the number of ranks and cores
   Nanos timeout;
   std::string transport;
   Nanos yield;

@@ -57,6 +57,9 @@ const std::map<std::string, std::vector<std::string>>& bad_values() {
         "tree: 4", "tree:4:4", "tree:4294967298", "auto:4", ":4", "Tree", "dissemination:1"}},
       {"LOCKSTEP_REPORT", bad_durations()},
       {"LOCKSTEP_SPIN", bad_durations()},
+      {"LOCKSTEP_SWITCHES",
+       {"", ".", ".s0", "s0.", "core..s0", "1.2.3.4.5.6.7.8.9.10.11.12.13.14.15.16.17",
+        std::string(1'025, 's')}},
       {"LOCKSTEP_TIMEOUT", bad_durations()},
       {"LOCKSTEP_TRANSPORT", {"", "UCX", "../evil", "a b", "ucx.so"}},
       {"LOCKSTEP_YIELD", bad_durations()},
@@ -109,6 +112,7 @@ TEST(Config, DefaultsAreWhatTheTableSays) {
   EXPECT_EQ(config.plan.radix, 0u);
   EXPECT_EQ(config.report, 30 * kSecond);
   EXPECT_LT(config.spin, 0);
+  EXPECT_EQ(config.switches, "auto");
   EXPECT_EQ(config.timeout, 600 * kSecond);
   EXPECT_EQ(config.transport, "auto");
   EXPECT_EQ(config.yield, kMillisecond);
