@@ -17,6 +17,7 @@ struct JobSpec {
   std::vector<std::string> arguments;  ///< argv, the name first.
   Environment environment;             ///< Of the ranks, before PMIx adds its own.
   Placement placement;
+  std::vector<std::string> switches;  ///< Above each node; empty: none are emulated.
   std::vector<CpuList> cpus;  ///< By rank; an empty list binds to nothing.
   std::optional<std::chrono::milliseconds> time_limit;
   std::chrono::milliseconds grace{2000};  ///< From SIGTERM to SIGKILL.

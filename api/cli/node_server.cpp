@@ -235,7 +235,9 @@ void NodeServer::start_ranks() {
 }
 
 void NodeServer::start(Rank rank, int null_fd) {
-  CStringList environment(job_.environment.entries());
+  Environment own = job_.environment;
+  if (!job_.switches.empty()) own.set("LOCKSTEP_SWITCHES=" + job_.switches[node_]);
+  CStringList environment(own.entries());
   pmix_->add_to_environment(rank, environment);
   const CStringList arguments(job_.arguments);
   Pipe out;

@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 
 namespace lockstep::cli {
 namespace {
@@ -102,6 +103,41 @@ std::vector<CpuList> bind_in_turn(const std::vector<CpuList>& units, Rank ranks)
   if (units.empty()) return cpus;
   for (Rank rank = 0; rank < ranks; ++rank) cpus[rank] = units[rank % units.size()];
   return cpus;
+}
+
+std::vector<std::string> spread_over_switches(const std::string& text, NodeIndex nodes) {
+  std::vector<NodeIndex> sizes;
+  std::uint64_t sum = 0;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t comma = std::min(text.find(',', at), text.size());
+    NodeIndex size = 0;
+    const auto [end, error] = std::from_chars(text.data() + at, text.data() + comma, size);
+    if (error != std::errc() || end != text.data() + comma || size == 0) {
+      refuse(
+          fmt::format("--switches {}: expected a number of switches, or how many nodes each has, "
+                      "like 2,2",
+                      text));
+    }
+    sizes.push_back(size);
+    sum += size;
+    at = comma + 1;
+  }
+  if (sizes.size() == 1) {
+    const NodeIndex count = sizes.front();
+    if (count > nodes) {
+      refuse(fmt::format("--switches {}: more switches than nodes ({})", text, nodes));
+    }
+    sizes.assign(count, nodes / count);
+    for (NodeIndex i = 0; i < nodes % count; ++i) ++sizes[i];
+  } else if (sum != nodes) {
+    refuse(
+        fmt::format("--switches {}: has places for {} nodes, but there are {}", text, sum, nodes));
+  }
+  std::vector<std::string> switches;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    switches.insert(switches.end(), sizes[i], fmt::format("s{}", i));
+  }
+  return switches;
 }
 
 std::string node_name(NodeIndex node) {

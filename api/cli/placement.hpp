@@ -44,6 +44,11 @@ struct Placement {
 /// Rank i gets unit i modulo their number; empty lists (no binding) where there are no units.
 [[nodiscard]] std::vector<CpuList> bind_in_turn(const std::vector<CpuList>& units, Rank ranks);
 
+/// The leaf switch above each node, s0, s1, ...: "2" spreads the nodes over two in order, "3,1"
+/// says how many each has. Throws CommandError (bad use) if it does not fit.
+[[nodiscard]] std::vector<std::string> spread_over_switches(const std::string& text,
+                                                            NodeIndex nodes);
+
 /// The host name that the ranks of an emulated node see: n0, n1, ...
 [[nodiscard]] std::string node_name(NodeIndex node);
 

@@ -35,6 +35,7 @@ struct RunOptions {
   std::optional<std::int64_t> nodes;
   std::optional<std::int64_t> ranks_per_node;
   std::string mapping = "block";
+  std::optional<std::string> switches;
   std::string bind = "none";
   std::optional<double> time_limit;
   double grace = 2;
@@ -131,6 +132,9 @@ JobSpec make_job(const RunOptions& options, const Environment& environment,
                          .nodes = options.nodes,
                          .ranks_per_node = options.ranks_per_node,
                          .mapping = kMappings.at(options.mapping)});
+  if (options.switches) {
+    job.switches = spread_over_switches(*options.switches, job.placement.node_count());
+  }
   job.environment = environment.without_outer_launcher();
   for (const std::string& assignment : options.assignments) job.environment.set(assignment);
   job.program = find_program(words.front(), job.environment);
@@ -176,6 +180,12 @@ void add_placement_options(CLI::App& run, RunOptions& options) {
       ->type_name("HOW")
       ->capture_default_str()
       ->check(CLI::IsMember(keys_of(kMappings)))
+      ->group(group);
+  run.add_option(
+         "--switches", options.switches,
+         "Emulate switches that the nodes are spread over: how many, or how many nodes each "
+         "has, like 3,1")
+      ->type_name("S|LIST")
       ->group(group);
   run.add_option("--bind", options.bind, "Give each rank one such unit in turn")
       ->type_name("UNIT")

@@ -461,6 +461,24 @@ TEST(Counters, ATreeSendsTwoFramesPerEdge) {
   }
 }
 
+// The leader of the second switch's first node speaks for its switch: it alone sends both up and
+// down.
+TEST(Counters, TheTreeFollowsTheSwitches) {
+  Session& s = the_session();
+  const char* const mine = std::getenv("LOCKSTEP_SWITCHES");
+  const std::vector<char> on_second =
+      everybodys(s.job(), static_cast<char>(mine != nullptr && std::string(mine) == "s1"));
+  if (s.node_count() != 4 || std::count(on_second.begin(), on_second.end(), 1) != s.size() / 2) {
+    GTEST_SKIP() << "needs 4 nodes on 2 switches: lockstep run -n 8 --nodes 4 --switches 2,2";
+  }
+  constexpr std::uint64_t kRounds = 10;
+  const std::uint64_t before = s.counter("frames_sent");
+  for (std::uint64_t i = 0; i < kRounds; ++i) s.wait_for_everyone();
+  const std::uint64_t sent = s.counter("frames_sent") - before;
+  const std::vector<std::uint64_t> by_node = {2, 1, 2, 1};  // without switches node 0 would send 3
+  EXPECT_EQ(sent, s.is_local_main_process() ? by_node[s.node()] * kRounds : 0);
+}
+
 TEST(ZLast, FilesAreRemoved) {
   forget_shared_folder();
 }

@@ -240,4 +240,15 @@ TEST(EnvironmentValue, SetReplacesAndFindIsExact) {
 }
 
 }  // namespace
+TEST(Switches, AreSpreadOverInOrder) {
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(spread_over_switches("1", 3), (Names{"s0", "s0", "s0"}));
+  EXPECT_EQ(spread_over_switches("2", 5), (Names{"s0", "s0", "s0", "s1", "s1"}));
+  EXPECT_EQ(spread_over_switches("3,1", 4), (Names{"s0", "s0", "s0", "s1"}));
+  for (const char* const text :
+       {"", "0", "-1", "x", "2x", "3", "1,", ",1", "1,,1", "2,1", "1,0,1"}) {
+    EXPECT_THROW((void)spread_over_switches(text, 2), CommandError) << text;
+  }
+}
+
 }  // namespace lockstep::cli
