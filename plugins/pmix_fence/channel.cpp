@@ -2,6 +2,7 @@
 #include "plugins/pmix_fence/channel.hpp"
 
 #include <algorithm>
+#include <thread>
 
 namespace lockstep::pmix_fence {
 
@@ -39,6 +40,25 @@ void Channel::advance() {
     fence_ = Fence::start(members_);
     ++started_;
   }
+}
+
+bool Channel::wait_for_fence(std::chrono::steady_clock::time_point deadline) {
+  constexpr std::chrono::microseconds kPause{200};
+  while (!fence_->result()) {
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+    std::this_thread::sleep_for(kPause);
+  }
+  const bool is_complete = *fence_->result() == PMIX_SUCCESS;
+  fence_.reset();
+  return is_complete;
+}
+
+void Channel::leave(std::chrono::steady_clock::time_point deadline) {
+  const bool has_fetchers = !members_->is_whole_job && members_->processes.size() > 1;
+  if (!has_fetchers || started_ == 0 || has_failed_) return;
+  if (fence_ && !wait_for_fence(deadline)) return;
+  fence_ = Fence::start(members_);
+  (void)wait_for_fence(deadline);
 }
 
 void Channel::forget(const Team& team) noexcept {

@@ -1,6 +1,7 @@
 // The fences of one set of ranks, shared by all teams that have exactly these members.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <vector>
 
@@ -19,8 +20,13 @@ class Channel {
   [[nodiscard]] lockstep_status_t start(Team& team, std::span<const std::byte> vector);
   void advance();
   void forget(const Team& team) noexcept;
+  /// Before this process ends: whoever has not fetched its last contribution yet could not fetch it
+  /// any more. All members that have leave together; those that go on are waited for until then.
+  void leave(std::chrono::steady_clock::time_point deadline);
 
  private:
+  [[nodiscard]] bool wait_for_fence(std::chrono::steady_clock::time_point deadline);
+
   std::shared_ptr<const Members> members_;
   std::vector<Team*> open_;  // with an operation that is not finished
   std::shared_ptr<Fence> fence_;

@@ -86,7 +86,10 @@ lockstep_status_t fence_open(const lockstep_environment_t* environment, void** s
 
 // Requests under way belong to PMIx as well and survive this; their answers go nowhere.
 void fence_close(void* self) {
-  delete static_cast<Session*>(self);
+  constexpr std::chrono::seconds kPatience{2};
+  const std::unique_ptr<Session> session{static_cast<Session*>(self)};
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (const auto& [members, channel] : session->channels) channel->leave(deadline);
   PMIx_Finalize(nullptr, 0);
 }
 
