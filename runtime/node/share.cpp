@@ -266,6 +266,17 @@ Result<UniqueFd> make_memory(PageKind kind, std::size_t size) {
     return Status(LOCKSTEP_E_RESOURCE,
                   fmt::format("the node's page of {} bytes: {}", size, std::strerror(errno)));
   }
+  if (kind == PageKind::shm) {
+    // /dev/shm has a size; without room set aside, the first write beyond it is a SIGBUS.
+    int error = EINTR;
+    while (error == EINTR) error = posix_fallocate(memory.get(), 0, static_cast<off_t>(size));
+    if (error != 0) {
+      return Status(LOCKSTEP_E_RESOURCE,
+                    fmt::format("the node's page of {} bytes has no room in /dev/shm: {}; make it "
+                                "larger or set LOCKSTEP_PAGE=memfd",
+                                size, std::strerror(error)));
+    }
+  }
   if (kind == PageKind::memfd) {
     fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
   }

@@ -4,8 +4,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -362,6 +364,22 @@ TEST(Door, DoesNotWaitForWhoSaysNothing) {
   EXPECT_EQ(friendly.result(), kGotPage);
   close(go[0]);
   close(go[1]);
+}
+
+TEST(Memory, TooLittleRoomInSharedMemoryIsAnErrorAtOnce) {
+  constexpr int kSkipped = 77;
+  Child child([] {
+    if (unshare(CLONE_NEWNS) != 0 ||
+        mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+      return kSkipped;
+    if (mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=4k") != 0) return kSkipped;
+    const Result<UniqueFd> memory = make_memory(PageKind::shm, 1 << 20);
+    if (memory.ok()) return 1;
+    return memory.status().text().find("LOCKSTEP_PAGE=memfd") != std::string::npos ? 0 : 2;
+  });
+  const int result = child.result();
+  if (result == kSkipped) GTEST_SKIP() << "no mount namespace of one's own here";
+  EXPECT_EQ(result, 0) << "1: it was made all the same, 2: the text does not say what to do";
 }
 
 }  // namespace
