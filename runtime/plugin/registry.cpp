@@ -53,6 +53,12 @@ Status check(const lockstep_plugin_t* table, const std::string& path) {
 }  // namespace
 
 Result<std::unique_ptr<Plugin>> Plugin::load(const std::string& path) {
+  // dlopen opens whatever lies there, and waits for ever for the writer of a pipe.
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) {
+    return Status(LOCKSTEP_E_TRANSPORT,
+                  fmt::format("{}: {}", path, error ? error.message() : "it is not a plain file"));
+  }
   void* const handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) return Status(LOCKSTEP_E_TRANSPORT, dlerror());
   const auto entry =
