@@ -21,6 +21,12 @@ Status too_long(const Call& call, std::uint64_t length) {
                       call.text(), length, LOCKSTEP_BYTES_MAX)};
 }
 
+/// What a member brings for the root that it names. Members' words are ORed: a bit in which two
+/// roots differ is then set in both halves, so that every member sees that somebody disagrees.
+std::uint64_t vote(Rank root) {
+  return std::uint64_t{root} | std::uint64_t{~root} << 32;
+}
+
 }  // namespace
 
 Result<std::vector<std::byte>> share(Group& group, const Call& call, std::size_t total,
@@ -86,7 +92,13 @@ Result<std::vector<std::byte>> broadcast(Group& group, const Call& call, Rank ro
     }
   }
   node::Words result;
-  if (Status status = group.round(call, {0, window}, &result); !status.ok()) return status;
+  if (Status status = group.round(call, {vote(root), window}, &result); !status.ok()) return status;
+  if (result.word != vote(root)) {
+    return Status(LOCKSTEP_E_INVALID,
+                  fmt::format("{}: members name different roots, this one rank {} of the group; "
+                              "pass the same root everywhere",
+                              call.text(), root));
+  }
   std::uint64_t length = 0;
   std::memcpy(&length, result.vector.data(), sizeof length);
   if (length > LOCKSTEP_BYTES_MAX) return too_long(call, length);

@@ -380,6 +380,19 @@ TEST(Broadcast, TooLongIsAnErrorOnEveryMember) {
   s.wait_for_everyone();
 }
 
+TEST(Broadcast, DifferentRootsAreAnErrorOnEveryMemberAndTheGroupGoesOn) {
+  Session& s = the_session();
+  if (s.size() == 1) return;
+  void* bytes = nullptr;
+  std::size_t length = 0;
+  EXPECT_EQ(lockstep_broadcast(s.job().handle(), s.rank() % 2, "mine", 4, nullptr, &bytes, &length),
+            LOCKSTEP_E_INVALID);
+  EXPECT_EQ(bytes, nullptr);
+  EXPECT_NE(std::string(lockstep_last_error()).find("root"), std::string::npos)
+      << lockstep_last_error();
+  EXPECT_EQ(s.job().broadcast("ours"), "ours");
+}
+
 TEST(Save, ReplacesTheWholeFileOnTheMainProcessOnly) {
   Session& s = the_session();
   const std::filesystem::path file = shared_folder() / "model";

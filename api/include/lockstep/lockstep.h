@@ -228,7 +228,8 @@ LOCKSTEP_API lockstep_status_t lockstep_check_trigger(lockstep_session_t session
  * @param bytes, length  Read on the root only; at most LOCKSTEP_BYTES_MAX.
  * @param bytes_p, length_p  On every member: the root's bytes; give them back with lockstep_free().
  *                 A NUL follows them, so that text can be used as it is.
- * @return LOCKSTEP_OK; LOCKSTEP_E_LIMIT (too long, then on every member); LOCKSTEP_E_RESOURCE; the
+ * @return LOCKSTEP_OK; LOCKSTEP_E_LIMIT (too long, then on every member); LOCKSTEP_E_INVALID (not a
+ *         member; or members name different roots, then on every member); LOCKSTEP_E_RESOURCE; the
  *         errors of a round. */
 LOCKSTEP_API lockstep_status_t lockstep_broadcast(lockstep_group_t group, uint32_t root,
                                                   const void *bytes, size_t length,
