@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <random>
 #include <string>
@@ -48,7 +49,9 @@ class Replacement {
     const std::string name = slash == std::string::npos ? path_ : path_.substr(slash + 1);
     // Unlike any other's, also of another job that saves to the same path on another host.
     std::random_device random;
-    temporary_ = fmt::format("{}/.{}.lockstep-{:08x}{:08x}.tmp", folder_, name, random(), random());
+    const std::string suffix = fmt::format(".lockstep-{:08x}{:08x}.tmp", random(), random());
+    temporary_ =
+        fmt::format("{}/.{}{}", folder_, beginning(name, NAME_MAX - 1 - suffix.size()), suffix);
   }
   ~Replacement() {
     if (has_name_) unlink(temporary_.c_str());
@@ -89,6 +92,12 @@ class Replacement {
   }
 
  private:
+  /// At most `length` bytes of `name`, and no half of a UTF-8 character: some file systems mind.
+  static std::string_view beginning(std::string_view name, std::size_t length) {
+    if (name.size() <= length) return name;
+    while (length > 0 && (name[length] & 0xC0) == 0x80) --length;
+    return name.substr(0, length);
+  }
   static Status failure(const char* what, const std::string& where) {
     return {LOCKSTEP_E_IO, fmt::format("save: {} {}: {}", what, where, std::strerror(errno))};
   }
@@ -158,11 +167,14 @@ lockstep_status_t lockstep_save(lockstep_session_t session, const char* path,
     if (of(session)->identity().rank != 0) return LOCKSTEP_OK;
     Replacement file(path);
     if (Status status = file.open(); !status.ok()) return keep(status);
+    errno = 0;
     if (writer(file.descriptor(), context) != 0) {
+      // Most writers give up because a write has failed: what it left in errno is the reason.
+      const std::string why = errno != 0 ? fmt::format(" ({})", std::strerror(errno)) : "";
       return keep(
-          {LOCKSTEP_E_IO, fmt::format("save: the writer of {} gave up; the old file, if any, "
+          {LOCKSTEP_E_IO, fmt::format("save: the writer of {} gave up{}; the old file, if any, "
                                       "is untouched",
-                                      path)});
+                                      path, why)});
     }
     if (Status status = file.commit(); !status.ok()) return keep(status);
     return LOCKSTEP_OK;

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -423,6 +424,31 @@ TEST(Save, ReplacesTheWholeFileOnTheMainProcessOnly) {
     EXPECT_EQ(entry.path().filename().string().find(".tmp"), std::string::npos);
   }
   s.wait_for_everyone();
+}
+
+TEST(Save, TakesEveryNameThatTheFileSystemTakes) {
+  Session& s = the_session();
+  const std::filesystem::path file = shared_folder() / std::string(255, 'n');
+  s.save(file.string(), [](std::ostream& out) { out << "whole"; });
+  s.wait_for_everyone();
+  EXPECT_EQ(std::filesystem::file_size(file), 5u);
+  s.wait_for_everyone();
+}
+
+TEST(Save, SaysWhyTheWriterGaveUp) {
+  Session& s = the_session();
+  if (!s.is_main_process()) return;
+  const auto fails_with = [](int why) {
+    const auto writer = [](int, void* context) {
+      errno = *static_cast<int*>(context);
+      return 1;
+    };
+    const std::string file = (shared_folder() / "never").string();
+    EXPECT_EQ(lockstep_save(the_session().handle(), file.c_str(), writer, &why), LOCKSTEP_E_IO);
+    return std::string(lockstep_last_error());
+  };
+  EXPECT_NE(fails_with(ENOSPC).find("No space left"), std::string::npos) << lockstep_last_error();
+  EXPECT_EQ(fails_with(0).find("Success"), std::string::npos) << lockstep_last_error();
 }
 
 TEST(Save, AMissingFolderIsAnErrorThatNamesIt) {

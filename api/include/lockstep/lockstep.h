@@ -276,7 +276,8 @@ typedef int (*lockstep_writer_t)(int descriptor, void *context);
  * system has unnamed files (O_TMPFILE) a killed process leaves nothing behind; elsewhere a file
  * named ".<name>.lockstep-<random>.tmp".
  *
- * @return LOCKSTEP_OK; LOCKSTEP_E_IO: nothing changed at `path`, the text has the reason. */
+ * @return LOCKSTEP_OK; LOCKSTEP_E_IO: nothing changed at `path`, the text has the reason; when the
+ *         writer gave up, that is what it left in errno. */
 LOCKSTEP_API lockstep_status_t lockstep_save(lockstep_session_t session, const char *path,
                                              lockstep_writer_t writer, void *context);
 
