@@ -7,7 +7,10 @@
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <string>
+#include <string_view>
 
 namespace lockstep::ucx {
 namespace {
@@ -44,6 +47,19 @@ std::uint32_t fnv1a(std::span<const std::byte> bytes) noexcept {
 
 Guard guard_of(std::span<const std::byte> address) noexcept {
   return {kMagic, fnv1a(address)};
+}
+
+/// Does `line` stand in the configuration? What the user has set is left as it is.
+bool is_default(const ucp_config_t* config, std::string_view line) {
+  char* text = nullptr;
+  std::size_t length = 0;
+  std::FILE* const stream = open_memstream(&text, &length);
+  if (stream == nullptr) return false;
+  ucp_config_print(config, stream, nullptr, UCS_CONFIG_PRINT_CONFIG);
+  std::fclose(stream);
+  const std::string printed = '\n' + std::string(text, length);
+  std::free(text);
+  return printed.find('\n' + std::string(line) + '\n') != std::string::npos;
 }
 
 }  // namespace
@@ -101,6 +117,11 @@ ucs_status_t Worker::open_context(const lockstep_environment_t& environment,
   if (status != UCS_OK) return status;
   if (environment.interface[0] != '\0') {
     status = ucp_config_modify(config, "NET_DEVICES", environment.interface);
+  }
+  // Addresses are of networks only. Shared memory would carry nothing, and make files in /dev/shm
+  // that a SIGKILL at the wrong moment leaves behind.
+  if (status == UCS_OK && is_default(config, "UCX_TLS=all")) {
+    status = ucp_config_modify(config, "TLS", "^posix,sysv");
   }
   if (status == UCS_OK) {
     ucp_params_t params{};
