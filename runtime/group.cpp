@@ -161,10 +161,16 @@ Status Group::arrive(const Call& call, const node::Words& mine, Nanos start) {
   is_open_ = true;
   ++epoch_;
   sections_since_round_ = 0;
-  if (const std::uint64_t key = call.key(); !local_->is_announced(key)) {
-    local_->announce(key, call.text());
+  // Members that have gone through different numbers of sections are in different places, even if
+  // the call is the same: somebody has left one out, and would take the next for it.
+  const std::uint64_t place = section_ == 0 ? 0 : mix(section_);
+  if (const std::uint64_t key = call.key() ^ place; !local_->is_announced(key)) {
+    local_->announce(key, section_ == 0 ? call.text()
+                                        : fmt::format("{} after {} section{}", call.text(),
+                                                      section_, section_ == 1 ? "" : "s"));
   }
-  local_->arrive(epoch_, {mine, call.signature(), call.line});
+  const std::uint32_t signature = (call.signature() ^ static_cast<std::uint32_t>(place)) | 1;
+  local_->arrive(epoch_, {mine, signature, call.line});
   if (leader_ != nullptr) {
     std::lock_guard lock(around_.port->mutex());
     leader_->begin(epoch_);

@@ -127,7 +127,13 @@ class Group {
 
   std::uint64_t section_ = 0;
   std::uint32_t sections_since_round_ = 0;
-  std::vector<std::pair<std::uint64_t, Call>> open_sections_;
+  /// The caller's name is not promised to live until the section's end.
+  struct OpenSection {
+    std::uint64_t number;
+    Call call;
+    std::optional<std::string> name;
+  };
+  std::vector<OpenSection> open_sections_;
   std::uint64_t splits_ = 0;
 };
 

@@ -1,6 +1,7 @@
 // Sections: one goes first and publishes how it ended; it does not wait for those who follow.
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -15,9 +16,40 @@ namespace {
 constexpr std::uint32_t kSectionsAhead = node::kSectionSlots / 2;
 constexpr std::size_t kFailureMax = 800;
 
-// An outcome record is one letter and, for a failure, its text.
+/// How a section ended: a letter, the signature of the first's call in hex, the call in words, a
+/// line end, and for a failure its text. All of it is text: where there are no frames, zeros end
+/// it.
+struct Outcome {
+  bool is_ok = false;
+  std::uint32_t signature = 0;
+  std::string call;
+  std::string failure;
+};
 constexpr char kOk = 'k';
 constexpr char kFailed = 'f';
+constexpr std::size_t kSignatureDigits = 8;
+
+std::string encode(const Call& call, const char* failure) {
+  std::string where = call.text();
+  std::replace(where.begin(), where.end(), '\n', ' ');
+  where.resize(std::min(where.size(), node::kSiteMax));
+  std::string record =
+      fmt::format("{}{:08x}{}\n", failure == nullptr ? kOk : kFailed, call.signature(), where);
+  if (failure != nullptr) record.append(failure, strnlen(failure, kFailureMax));
+  return record;
+}
+
+Outcome decode(const std::string& record) {
+  Outcome outcome;
+  const std::size_t line_end = record.find('\n');
+  if (line_end == std::string::npos || line_end < 1 + kSignatureDigits) return outcome;
+  outcome.is_ok = record.front() == kOk;
+  const char* const digits = record.data() + 1;
+  std::from_chars(digits, digits + kSignatureDigits, outcome.signature, 16);
+  outcome.call = record.substr(1 + kSignatureDigits, line_end - 1 - kSignatureDigits);
+  outcome.failure = record.substr(line_end + 1);
+  return outcome;
+}
 
 }  // namespace
 
@@ -41,25 +73,27 @@ Status Group::first_begin(const Call& call) {
   if (self_ != 0) {
     if (Status status = wait_for_outcome(call, section); !status.ok()) return status;
   }
-  open_sections_.emplace_back(section, call);
+  open_sections_.push_back({section, call, std::nullopt});
+  if (call.name != nullptr) open_sections_.back().name = call.name;
   return {};
 }
 
 Status Group::first_end(const char* failure) {
   if (open_sections_.empty())
     return {LOCKSTEP_E_STATE, "first_end without first_begin on this group"};
-  const auto [section, call] = open_sections_.back();
+  const OpenSection open = std::move(open_sections_.back());
   open_sections_.pop_back();
   if (self_ != 0) return {};
-  std::string record(1, failure == nullptr ? kOk : kFailed);
-  if (failure != nullptr) record.append(failure, strnlen(failure, kFailureMax));
+  Call call = open.call;
+  call.name = open.name ? open.name->c_str() : nullptr;
+  std::string record = encode(call, failure);
   if (!is_wide_) {
-    local_->publish_outcome(section, record);
+    local_->publish_outcome(open.number, record);
     return {};
   }
   if (around_.can_publish) {
     std::lock_guard lock(around_.port->mutex());
-    leader_->publish(section, record);
+    leader_->publish(open.number, record);
     return {};
   }
   record.resize(LOCKSTEP_VECTOR_MAX);
@@ -90,12 +124,17 @@ Status Group::wait_for_outcome(const Call& call, std::uint64_t section) {
 }
 
 Status Group::adopt_outcome(const Call& call, const std::string& record) const {
-  if (!record.empty() && record.front() == kOk) return {};
+  const Outcome outcome = decode(record);
   const Rank first = ranks_.front();
+  const std::string who = fmt::format("rank {} on {}, which went first,", first,
+                                      around_.identity.hosts[around_.identity.node_of[first]]);
+  if (outcome.signature != call.signature()) {
+    return {LOCKSTEP_E_MISMATCH,
+            fmt::format("{}: {} was in another section: {}", call.text(), who, outcome.call)};
+  }
+  if (outcome.is_ok) return {};
   return {LOCKSTEP_E_FIRST_FAILED,
-          fmt::format("{}: rank {} on {}, which went first, failed: {}", call.text(), first,
-                      around_.identity.hosts[around_.identity.node_of[first]],
-                      record.empty() ? "" : record.substr(1))};
+          fmt::format("{}: {} failed: {}", call.text(), who, outcome.failure)};
 }
 
 }  // namespace lockstep

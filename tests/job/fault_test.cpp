@@ -97,6 +97,13 @@ TEST_P(Fault, DifferentNamesAreAMismatch) {
                "mismatch.*step 499.*step 500|mismatch.*step 500.*step 499");
 }
 
+TEST_P(Fault, ASectionLeftOutIsAMismatchAtTheNextRound) {
+  const Shape shape = GetParam();
+  const Finished finished = run(job(shape, "skip_section " + std::to_string(shape.ranks - 1)));
+  expect_lines(finished, static_cast<std::size_t>(shape.ranks),
+               "mismatch.*'epoch end' after [12] sections?, but .*'epoch end' after [12] section");
+}
+
 TEST_P(Fault, ARankThatHasLeftIsNamed) {
   const Shape shape = GetParam();
   const Finished finished = run(job(shape, "leave " + std::to_string(shape.ranks - 1)));
@@ -180,7 +187,7 @@ TEST(Join, AContradictionIsLoud) {
 TEST(Leftovers, KillingAllRanksAtAnyMomentLeavesNothing) {
   std::string folder = testing::TempDir() + "lockstep-leftovers-XXXXXX";
   ASSERT_NE(mkdtemp(folder.data()), nullptr);
-  const std::string names = "ls -A /dev/shm | grep lockstep | sort; ls -A " + folder;
+  const std::string names = "ls -A /dev/shm | grep -E 'lockstep|ucx' | sort; ls -A " + folder;
   const std::string before = run(names).output;
   for (int i = 0; i < 15; ++i) {
     const std::string delay = "0." + std::to_string(i / 10) + std::to_string(i % 10 + 1);

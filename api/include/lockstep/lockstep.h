@@ -192,7 +192,9 @@ LOCKSTEP_API lockstep_status_t lockstep_wait(lockstep_group_t group);
  * @return LOCKSTEP_OK: do the work, then lockstep_first_end();
  *         LOCKSTEP_E_FIRST_FAILED: rank 0's section failed, lockstep_last_error() is its text with
  *         rank and host; do not do the work and do not call lockstep_first_end();
- *         LOCKSTEP_E_LOST, LOCKSTEP_E_DEADLINE: rank 0 is gone, or a timeout was asked for. */
+ *         LOCKSTEP_E_MISMATCH: rank 0's section has another name; likewise, do neither;
+ *         LOCKSTEP_E_LOST, LOCKSTEP_E_DEADLINE: rank 0 is gone, or a timeout was asked for.
+ *         A member that leaves a section out is found at the group's next round, as a mismatch. */
 LOCKSTEP_API lockstep_status_t lockstep_first_begin(lockstep_group_t group,
                                                     const lockstep_call_t *call);
 
