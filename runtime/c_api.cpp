@@ -1,6 +1,8 @@
 // The C API of sessions, groups, rounds, sections and the trigger: checks arguments, passes on.
 #include "runtime/c_api_support.hpp"
 
+#include <pthread.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -12,12 +14,31 @@ namespace {
 
 thread_local std::string last_text;                    // NOLINT: the documented per-thread detail
 thread_local std::vector<std::uint32_t> last_missing;  // NOLINT
-std::atomic<Session*> the_session{nullptr};            // only to refuse a second one
+std::atomic<bool> is_fork{false};                      // of a process that was in a session
 
-constexpr const char* kNoSession = "the session is NULL; call lockstep_session_join first";
-constexpr const char* kNoGroup = "the group is NULL";
+/// A fork has the rank's memory and descriptors: its calls would count as the rank's, and its
+/// leaving as the rank's end.
+void forget_session_in_fork() {
+  if (the_session.exchange(nullptr) != nullptr) is_fork.store(true);
+}
+
+void watch_forks() {
+  static const int registered = pthread_atfork(nullptr, nullptr, forget_session_in_fork);
+  (void)registered;
+}
 
 }  // namespace
+
+std::atomic<Session*> the_session{nullptr};
+
+lockstep_status_t refuse(const void* handle) {
+  if (handle == nullptr) {
+    return keep(
+        {LOCKSTEP_E_INVALID, "the session or group is NULL; call lockstep_session_join first"});
+  }
+  return keep({LOCKSTEP_E_STATE, is_fork.load() ? "this process is a fork of a rank, and no rank"
+                                                : "this process has left the session"});
+}
 
 lockstep_status_t keep(const Status& status) {
   last_text = status.text();
@@ -135,12 +156,18 @@ const char* lockstep_version(void) {
 lockstep_status_t lockstep_session_join(lockstep_session_t* session_p) {
   if (session_p == nullptr) return invalid("session_p is NULL");
   return guard([&] {
+    if (is_fork.load()) {
+      return keep({LOCKSTEP_E_STATE,
+                   "this process is a fork of a rank, and no rank: only what was started as one "
+                   "can join"});
+    }
     if (the_session.load() != nullptr) {
       return keep({LOCKSTEP_E_STATE, "this process has a session already; leave it first"});
     }
     Result<std::unique_ptr<Session>> session = Session::join();
     if (!session.ok()) return keep(session.status());
     the_session.store(session->get());
+    watch_forks();
     *session_p = handle_of(session->release());
     return LOCKSTEP_OK;
   });
@@ -148,51 +175,61 @@ lockstep_status_t lockstep_session_join(lockstep_session_t* session_p) {
 
 lockstep_status_t lockstep_session_leave(lockstep_session_t session) {
   if (session == nullptr) return LOCKSTEP_OK;
+  if (!is_live(session)) return refuse(session);
   return guard([&] {
-    delete of(session);
+    // From here on other threads' calls are refused, and not left to the memory's next owner.
     the_session.store(nullptr);
+    delete of(session);
     return LOCKSTEP_OK;
   });
 }
 
 uint32_t lockstep_session_rank(lockstep_session_t session) {
+  if (!is_live(session)) return UINT32_MAX;
   return of(session)->identity().rank;
 }
 uint32_t lockstep_session_size(lockstep_session_t session) {
+  if (!is_live(session)) return UINT32_MAX;
   return of(session)->identity().size;
 }
 uint32_t lockstep_session_local_rank(lockstep_session_t session) {
+  if (!is_live(session)) return UINT32_MAX;
   return of(session)->local_rank();
 }
 uint32_t lockstep_session_local_size(lockstep_session_t session) {
+  if (!is_live(session)) return UINT32_MAX;
   return of(session)->local_size();
 }
 uint32_t lockstep_session_node(lockstep_session_t session) {
+  if (!is_live(session)) return UINT32_MAX;
   return of(session)->identity().node();
 }
 uint32_t lockstep_session_node_count(lockstep_session_t session) {
+  if (!is_live(session)) return UINT32_MAX;
   return static_cast<uint32_t>(of(session)->identity().hosts.size());
 }
 
 const char* lockstep_session_host(lockstep_session_t session, uint32_t rank) {
+  if (!is_live(session)) return nullptr;
   const bootstrap::Identity& identity = of(session)->identity();
   return rank < identity.size ? identity.hosts[identity.node_of[rank]].c_str() : nullptr;
 }
 
 int lockstep_is_main_process(lockstep_session_t session) {
-  return of(session)->identity().rank == 0;
+  return is_live(session) && of(session)->identity().rank == 0;
 }
 int lockstep_is_local_main_process(lockstep_session_t session) {
-  return of(session)->local_rank() == 0;
+  return is_live(session) && of(session)->local_rank() == 0;
 }
 int lockstep_is_last_process(lockstep_session_t session) {
+  if (!is_live(session)) return 0;
   const bootstrap::Identity& identity = of(session)->identity();
   return identity.rank + 1 == identity.size;
 }
 
 lockstep_status_t lockstep_session_counter(lockstep_session_t session, const char* name,
                                            uint64_t* value_p) {
-  if (session == nullptr) return invalid(kNoSession);
+  if (!is_live(session)) return refuse(session);
   if (name == nullptr || value_p == nullptr) return invalid("name or value_p is NULL");
   const auto value = of(session)->counters().find(name);
   if (!value) return keep({LOCKSTEP_E_INVALID, std::string("there is no counter ") + name});
@@ -201,15 +238,15 @@ lockstep_status_t lockstep_session_counter(lockstep_session_t session, const cha
 }
 
 lockstep_group_t lockstep_session_job(lockstep_session_t session) {
-  return session == nullptr ? nullptr : handle_of(&of(session)->job());
+  return is_live(session) ? handle_of(&of(session)->job()) : nullptr;
 }
 lockstep_group_t lockstep_session_local(lockstep_session_t session) {
-  return session == nullptr ? nullptr : handle_of(&of(session)->local());
+  return is_live(session) ? handle_of(&of(session)->local()) : nullptr;
 }
 
 lockstep_status_t lockstep_group_split(lockstep_group_t parent, uint32_t colour,
                                        const lockstep_call_t* call, lockstep_group_t* group_p) {
-  if (parent == nullptr) return invalid(kNoGroup);
+  if (!is_live(parent)) return refuse(parent);
   if (group_p == nullptr) return invalid("group_p is NULL");
   if (is_bad_timeout(call)) return invalid(kBadTimeout);
   return guard([&] {
@@ -227,24 +264,27 @@ void lockstep_group_free(lockstep_group_t group) {
 }
 
 uint32_t lockstep_group_rank(lockstep_group_t group) {
+  if (!is_live(group)) return UINT32_MAX;
   return of(group)->rank();
 }
 uint32_t lockstep_group_size(lockstep_group_t group) {
+  if (!is_live(group)) return UINT32_MAX;
   return of(group)->size();
 }
 uint32_t lockstep_group_member(lockstep_group_t group, uint32_t group_rank) {
+  if (!is_live(group)) return UINT32_MAX;
   return group_rank < of(group)->size() ? of(group)->ranks()[group_rank] : UINT32_MAX;
 }
 
 lockstep_status_t lockstep_wait_for_everyone(lockstep_group_t group, const lockstep_call_t* call) {
-  if (group == nullptr) return invalid(kNoGroup);
+  if (!is_live(group)) return refuse(group);
   if (is_bad_timeout(call)) return invalid(kBadTimeout);
   return guard(
       [&] { return pass_on(of(group)->round(make_call(Operation::wait_for_everyone, call))); });
 }
 
 lockstep_status_t lockstep_arrive(lockstep_group_t group, const lockstep_call_t* call) {
-  if (group == nullptr) return invalid(kNoGroup);
+  if (!is_live(group)) return refuse(group);
   if (is_bad_timeout(call)) return invalid(kBadTimeout);
   return guard([&] {
     return pass_on(of(group)->arrive(make_call(Operation::wait_for_everyone, call), {}, now()));
@@ -252,35 +292,35 @@ lockstep_status_t lockstep_arrive(lockstep_group_t group, const lockstep_call_t*
 }
 
 lockstep_status_t lockstep_test(lockstep_group_t group) {
-  if (group == nullptr) return invalid(kNoGroup);
+  if (!is_live(group)) return refuse(group);
   return guard([&] { return pass_on(of(group)->test()); });
 }
 
 lockstep_status_t lockstep_wait(lockstep_group_t group) {
-  if (group == nullptr) return invalid(kNoGroup);
+  if (!is_live(group)) return refuse(group);
   return guard([&] { return pass_on(of(group)->wait()); });
 }
 
 lockstep_status_t lockstep_first_begin(lockstep_group_t group, const lockstep_call_t* call) {
-  if (group == nullptr) return invalid(kNoGroup);
+  if (!is_live(group)) return refuse(group);
   if (is_bad_timeout(call)) return invalid(kBadTimeout);
   return guard([&] { return pass_on(of(group)->first_begin(make_call(Operation::first, call))); });
 }
 
 lockstep_status_t lockstep_first_end(lockstep_group_t group, const char* failure) {
-  if (group == nullptr) return invalid(kNoGroup);
+  if (!is_live(group)) return refuse(group);
   return guard([&] { return pass_on(of(group)->first_end(failure)); });
 }
 
 lockstep_status_t lockstep_set_trigger(lockstep_session_t session) {
-  if (session == nullptr) return invalid(kNoSession);
+  if (!is_live(session)) return refuse(session);
   of(session)->set_trigger();
   return LOCKSTEP_OK;
 }
 
 lockstep_status_t lockstep_check_trigger(lockstep_session_t session, const lockstep_call_t* call,
                                          int* fired_p) {
-  if (session == nullptr) return invalid(kNoSession);
+  if (!is_live(session)) return refuse(session);
   if (fired_p == nullptr) return invalid("fired_p is NULL");
   if (is_bad_timeout(call)) return invalid(kBadTimeout);
   return guard([&] {
@@ -295,7 +335,7 @@ lockstep_status_t lockstep_check_trigger(lockstep_session_t session, const locks
 lockstep_status_t lockstep_broadcast(lockstep_group_t group, uint32_t root, const void* bytes,
                                      size_t length, const lockstep_call_t* call, void** bytes_p,
                                      size_t* length_p) {
-  if (group == nullptr) return invalid(kNoGroup);
+  if (!is_live(group)) return refuse(group);
   if (bytes_p == nullptr || length_p == nullptr) return invalid("bytes_p or length_p is NULL");
   if (root >= of(group)->size()) return invalid("root is not a member of the group");
   const bool is_root = of(group)->rank() == root;

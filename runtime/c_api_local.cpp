@@ -129,7 +129,7 @@ lockstep_status_t lockstep_split_range(uint64_t total, uint32_t part, uint32_t p
 
 lockstep_status_t lockstep_print(lockstep_session_t session, lockstep_scope_t scope,
                                  const char* text) {
-  if (session == nullptr) return invalid("the session is NULL");
+  if (!is_live(session)) return refuse(session);
   if (text == nullptr) return invalid("text is NULL");
   if (scope != LOCKSTEP_PER_JOB && scope != LOCKSTEP_PER_NODE) return invalid("no such scope");
   return guard([&] {
@@ -141,7 +141,7 @@ lockstep_status_t lockstep_print(lockstep_session_t session, lockstep_scope_t sc
 
 lockstep_status_t lockstep_print_in_order(lockstep_group_t group, const char* text,
                                           const lockstep_call_t* call) {
-  if (group == nullptr) return invalid("the group is NULL");
+  if (!is_live(group)) return refuse(group);
   return guard([&] {
     const std::string_view mine = text != nullptr ? text : "";
     auto all = gather_all(*of(group), make_call(Operation::print_in_order, call),
@@ -160,7 +160,7 @@ lockstep_status_t lockstep_print_in_order(lockstep_group_t group, const char* te
 
 lockstep_status_t lockstep_save(lockstep_session_t session, const char* path,
                                 lockstep_writer_t writer, void* context) {
-  if (session == nullptr) return invalid("the session is NULL");
+  if (!is_live(session)) return refuse(session);
   if (path == nullptr || *path == '\0' || writer == nullptr)
     return invalid("path or writer is empty");
   return guard([&] {

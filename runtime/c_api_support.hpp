@@ -1,6 +1,7 @@
 // What the files of the C API share: handles, the thread's last error, the exception border.
 #pragma once
 
+#include <atomic>
 #include <exception>
 #include <new>
 
@@ -21,6 +22,20 @@ inline lockstep_session_t handle_of(Session* session) {
 inline lockstep_group_t handle_of(Group* group) {
   return reinterpret_cast<lockstep_group_t>(group);
 }
+
+/// The session that this process is in: there is one at most. None in a fork of a rank.
+extern std::atomic<Session*> the_session;
+
+inline bool is_live(lockstep_session_t handle) noexcept {
+  return handle != nullptr && of(handle) == the_session.load(std::memory_order_acquire);
+}
+/// Groups live as long as their session.
+inline bool is_live(lockstep_group_t handle) noexcept {
+  return handle != nullptr && the_session.load(std::memory_order_acquire) != nullptr;
+}
+
+/// Why a handle is not live, kept for lockstep_last_error().
+lockstep_status_t refuse(const void* handle);
 
 /// Keeps the failure for lockstep_last_error() and returns its code.
 lockstep_status_t keep(const Status& status);

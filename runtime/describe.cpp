@@ -150,7 +150,8 @@ lockstep_status_t lockstep_info_json(char** text_p) {
 }
 
 lockstep_status_t lockstep_topology_json(lockstep_session_t session, char** text_p) {
-  if (session == nullptr || text_p == nullptr) return invalid("the session or text_p is NULL");
+  if (!is_live(session)) return refuse(session);
+  if (text_p == nullptr) return invalid("text_p is NULL");
   return guard([&] {
     const Result<std::string> text = describe_topology(*of(session));
     if (!text.ok()) return keep(text.status());

@@ -129,7 +129,7 @@ Status Group::adopt_outcome(const Call& call, const std::string& record) const {
   const std::string who = fmt::format("rank {} on {}, which went first,", first,
                                       around_.identity.hosts[around_.identity.node_of[first]]);
   if (outcome.signature != call.signature()) {
-    return {LOCKSTEP_E_MISMATCH,
+    return {LOCKSTEP_E_INVALID,
             fmt::format("{}: {} was in another section: {}", call.text(), who, outcome.call)};
   }
   if (outcome.is_ok) return {};

@@ -2,6 +2,8 @@
 //
 // Each rank prints one line: "rank R: STATUS missing LIST: TEXT", or "rank R: ok".
 #include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
@@ -126,6 +128,26 @@ void skip_section(Session& s, const char* culprits) {
   });
 }
 
+/// A fork of a rank takes part in nothing, however it ends, and nobody misses the rank for it.
+void fork_child(Session& s, const char*) {
+  s.wait_for_everyone();
+  const pid_t child = fork();
+  if (child == 0) {
+    int wrong = lockstep_wait_for_everyone(s.job().handle(), nullptr) != LOCKSTEP_E_STATE ? 1 : 0;
+    lockstep_session_t second = nullptr;
+    if (lockstep_session_join(&second) != LOCKSTEP_E_STATE) wrong |= 2;
+    if (lockstep_session_rank(s.handle()) != UINT32_MAX) wrong |= 4;
+    if (lockstep_session_leave(s.handle()) != LOCKSTEP_E_STATE) wrong |= 8;
+    std::exit(wrong);  // with all destructors, as a program that does not know would
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  observe(s, [&] {
+    s.wait_for_everyone({.name = "epoch end", .timeout = 20s});
+    if (status != 0) throw lockstep::Error(LOCKSTEP_E_STATE, "child: " + std::to_string(status));
+  });
+}
+
 /// A long section: the others say whom they wait for.
 void long_first(Session& s, const char*) {
   observe(s, [&] {
@@ -154,6 +176,7 @@ int main(int argc, char** argv) {
       {"die", die},
       {"die_first", die_first},
       {"skip_section", skip_section},
+      {"fork", fork_child},
       {"long_first", long_first},
       {"stay", stay}};
   try {

@@ -104,6 +104,13 @@ TEST_P(Fault, ASectionLeftOutIsAMismatchAtTheNextRound) {
                "mismatch.*'epoch end' after [12] sections?, but .*'epoch end' after [12] section");
 }
 
+TEST_P(Fault, AForkOfARankIsNoRank) {
+  const Shape shape = GetParam();
+  const Finished finished = run(job(shape, "fork"));
+  EXPECT_EQ(finished.status, 0) << finished.output;
+  expect_lines(finished, static_cast<std::size_t>(shape.ranks), ": ok$");
+}
+
 TEST_P(Fault, ARankThatHasLeftIsNamed) {
   const Shape shape = GetParam();
   const Finished finished = run(job(shape, "leave " + std::to_string(shape.ranks - 1)));

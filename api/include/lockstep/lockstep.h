@@ -84,13 +84,18 @@ LOCKSTEP_API const char *lockstep_version(void);
  * @param session_p  The new session; give it back with lockstep_session_leave().
  * @return LOCKSTEP_OK; LOCKSTEP_E_CONFIG, LOCKSTEP_E_IDENTITY, LOCKSTEP_E_BOOTSTRAP,
  *         LOCKSTEP_E_TRANSPORT, LOCKSTEP_E_RESOURCE: no session; the text says what to type;
- *         LOCKSTEP_E_STATE if this process has one already. */
+ *         LOCKSTEP_E_STATE if this process has one already, or is a fork of a rank.
+ *
+ * A fork of a rank is no rank: in it every call returns LOCKSTEP_E_STATE, also leave, and nothing
+ * that it does counts as the rank's. */
 LOCKSTEP_API lockstep_status_t lockstep_session_join(lockstep_session_t *session_p);
 
 /** Leaves. Local: does not wait for the others, but delivers what it has promised them. Members
  * that need this process later get LOCKSTEP_E_LOST. Frees every group of the session. NULL is
- * allowed. @return LOCKSTEP_OK. */
+ * allowed. @return LOCKSTEP_OK; LOCKSTEP_E_STATE if it has been left, or in a fork. */
 LOCKSTEP_API lockstep_status_t lockstep_session_leave(lockstep_session_t session);
+
+/* What follows returns UINT32_MAX, NULL or 0 for NULL and for a session that has been left. */
 
 /** This process in the job: 0 .. size-1. */
 LOCKSTEP_API uint32_t lockstep_session_rank(lockstep_session_t session);
@@ -192,7 +197,7 @@ LOCKSTEP_API lockstep_status_t lockstep_wait(lockstep_group_t group);
  * @return LOCKSTEP_OK: do the work, then lockstep_first_end();
  *         LOCKSTEP_E_FIRST_FAILED: rank 0's section failed, lockstep_last_error() is its text with
  *         rank and host; do not do the work and do not call lockstep_first_end();
- *         LOCKSTEP_E_MISMATCH: rank 0's section has another name; likewise, do neither;
+ *         LOCKSTEP_E_INVALID: rank 0's section has another name; do neither, the group goes on;
  *         LOCKSTEP_E_LOST, LOCKSTEP_E_DEADLINE: rank 0 is gone, or a timeout was asked for.
  *         A member that leaves a section out is found at the group's next round, as a mismatch. */
 LOCKSTEP_API lockstep_status_t lockstep_first_begin(lockstep_group_t group,

@@ -109,15 +109,17 @@ failures() {
   mkdir words.model
   run 8 4; expect_failure 'cannot save to words.model: it is a folder'
   rmdir words.model
-  # Found out only after all the work, since nothing before says that it cannot be: the name is too
-  # long for the temporary file beside it.
+  # Found out only after all the work, since nothing before says that it cannot be: the path is just
+  # short enough, and that of the temporary file beside it is not.
   local long
-  long=$(printf 'm%.0s' $(seq 250))
+  long=deep/$(printf 'm/%.0s' $(seq 2035))words.model
+  mkdir -p "${long%/*}"
   rc=0
   timeout -k 5 100 "$lockstep" run -n 8 --nodes 4 "$ngram" --cache cache --node-cache node \
     --output "$long" >run.log 2>&1 || rc=$?
   expect_failure 'save: cannot .*File name too long'
-  [ ! -e words.model ] || fail "there is a model after a failure"
+  [ ! -e "$long" ] || fail "there is a model after a failure"
+  rm -r deep
 }
 
 damaged_cache() {
