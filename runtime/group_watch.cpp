@@ -185,6 +185,8 @@ Status Group::broken(const Call& call) const {
   const std::uint64_t count = verdict->missing.size();
   if (verdict->cause == LOCKSTEP_E_MISMATCH) {
     text += fmt::format("members are in different calls: {}", verdict->text);
+  } else if (count == 0 && !verdict->text.empty()) {
+    text += verdict->text;
   } else {
     const char* const what = verdict->cause == LOCKSTEP_E_LOST ? "gone" : "missing at the deadline";
     text += fmt::format("{} of {} ranks {} {}: {}", count, size(), count == 1 ? "was" : "were",

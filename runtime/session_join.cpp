@@ -58,7 +58,7 @@ class Session::Joiner {
     for (const auto step : steps) {
       if (Status status = (this->*step)(); !status.ok()) return status;
     }
-    session_.bootstrap_->finish();
+    if (!needs_pmix_later()) session_.bootstrap_->finish();
     return {};
   }
 
@@ -66,6 +66,12 @@ class Session::Joiner {
   const bootstrap::Identity& who() const { return session_.identity(); }
   bool is_leader() const { return members_.front() == who().rank; }
   std::size_t nodes() const { return who().hosts.size(); }
+  /// A plugin without frames may be one that uses PMIx (pmix_fence), a split may make any rank a
+  /// leader that has to open it, and PMIx cannot be joined a second time.
+  bool needs_pmix_later() const {
+    const bool has_frames = session_.page_.head().can_publish != 0;
+    return !has_frames && session_.config_.detach == Detach::automatic;
+  }
 
   Status configure() {
     environment_ = Environment::of_process();

@@ -10,8 +10,7 @@ lockstep_status_t Channel::start(Team& team, std::span<const std::byte> vector) 
   if (has_failed_) return LOCKSTEP_E_PEER;
   open_.reserve(open_.size() + 1);
   // A fence under way may have collected before this contribution; the next one is sure to have it.
-  const lockstep_status_t status = team.start(vector, started_ + 1);
-  if (status != LOCKSTEP_OK) return status;
+  team.start(vector, started_ + 1);
   open_.push_back(&team);
   advance();
   return LOCKSTEP_OK;
@@ -28,7 +27,12 @@ void Channel::advance() {
       }
     }
   }
+  // While a fence carries values nothing may be published. What it has collected of this process
+  // comes back with it, and a server that keeps values in a hash then puts the old value over a new
+  // one of the same key, and carries the old one ever after.
+  const bool may_publish = !fence_ || !members_->fence_carries;
   for (Team* team : open_) {
+    if (may_publish) team->publish();
     if (has_failed_) team->fail(LOCKSTEP_E_PEER);
     team->advance(completed_);
   }
@@ -54,7 +58,7 @@ bool Channel::wait_for_fence(std::chrono::steady_clock::time_point deadline) {
 }
 
 void Channel::leave(std::chrono::steady_clock::time_point deadline) {
-  const bool has_fetchers = !members_->is_whole_job && members_->processes.size() > 1;
+  const bool has_fetchers = !members_->fence_carries && members_->processes.size() > 1;
   if (!has_fetchers || started_ == 0 || has_failed_) return;
   if (fence_ && !wait_for_fence(deadline)) return;
   fence_ = Fence::start(members_);

@@ -25,7 +25,10 @@ constexpr std::size_t kLengthMax = LOCKSTEP_VECTOR_MAX + 64;
 struct Session {
   pmix_proc_t myself{};
   std::uint32_t ranks = 0;
-  Knowledge knowledge;
+  std::shared_ptr<Line> line = std::make_shared<Line>(false);
+  void (*log)(void* context, int level, const char* text) = nullptr;
+  void* log_context = nullptr;
+  bool has_warned = false;
   std::map<std::vector<std::uint32_t>, std::unique_ptr<Channel>> channels;  // by members
 };
 
@@ -74,8 +77,8 @@ lockstep_status_t fence_open(const lockstep_environment_t* environment, void** s
       return identity;
     }
     session->ranks = environment->ranks;
-    session->knowledge.log = environment->log;
-    session->knowledge.log_context = environment->context;
+    session->log = environment->log;
+    session->log_context = environment->context;
     *self_p = session.release();
     return LOCKSTEP_OK;
   } catch (const std::exception& error) {
@@ -93,6 +96,16 @@ void fence_close(void* self) {
   PMIx_Finalize(nullptr, 0);
 }
 
+// Once, and by one of the members: they all have the same to say.
+void warn_of_new_keys(Session& session, const Members& members) {
+  const bool speaks = members.processes.front().rank == session.myself.rank;
+  if (members.fence_carries || members.processes.size() == 1 || !speaks) return;
+  if (session.log == nullptr || std::exchange(session.has_warned, true)) return;
+  session.log(session.log_context, LOCKSTEP_LOG_WARN,
+              "pmix_fence: PMIx does not carry values with the fences of these ranks, so that each "
+              "round needs new keys and is a little slower than the last");
+}
+
 lockstep_status_t fence_prepare(void* self, std::uint64_t group, const std::uint32_t* ranks,
                                 std::size_t count, void** team_p) {
   if (ranks == nullptr || count == 0 || team_p == nullptr) return LOCKSTEP_E_INVALID;
@@ -102,6 +115,7 @@ lockstep_status_t fence_prepare(void* self, std::uint64_t group, const std::uint
     auto members = std::make_shared<Members>();
     members->processes.resize(count);
     members->is_whole_job = count == session.ranks;
+    members->fence_carries = members->is_whole_job && fences_may_carry_values(PMIx_Get_version());
     std::size_t index = count;
     for (std::size_t i = 0; i < count; ++i) {
       if (list[i] >= session.ranks) return LOCKSTEP_E_INVALID;
@@ -110,9 +124,10 @@ lockstep_status_t fence_prepare(void* self, std::uint64_t group, const std::uint
       PMIX_LOAD_PROCID(&members->processes[i], session.myself.nspace, list[i]);
     }
     if (index == count) return LOCKSTEP_E_INVALID;
+    warn_of_new_keys(session, *members);
     std::unique_ptr<Channel>& channel = session.channels[std::move(list)];
     if (!channel) channel = std::make_unique<Channel>(std::move(members));
-    *team_p = new Member{*channel, Team({group, index, channel->members()}, session.knowledge)};
+    *team_p = new Member{*channel, Team({group, index, channel->members()}, session.line)};
     return LOCKSTEP_OK;
   } catch (...) {
     return LOCKSTEP_E_RESOURCE;

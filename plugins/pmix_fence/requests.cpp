@@ -16,11 +16,22 @@ pmix_status_t publish(const std::string& key, std::span<const std::byte> value) 
   return status == PMIX_SUCCESS ? PMIx_Commit() : status;
 }
 
+bool fences_may_carry_values(std::string_view pmix_version) noexcept {
+  // "OpenPMIx 5.0.1a1 (PMIx Standard: ...)"
+  const auto names = [=](std::string_view release) {
+    const std::size_t at = pmix_version.find(release);
+    if (at == std::string_view::npos) return false;
+    const std::string_view rest = pmix_version.substr(at + release.size());
+    return rest.empty() || rest[0] < '0' || rest[0] > '9';
+  };
+  return !names(" 5.0.0") && !names(" 5.0.1");
+}
+
 std::shared_ptr<Fence> Fence::start(std::shared_ptr<const Members> members) {
   auto fence = std::make_shared<Fence>();
   fence->members_ = std::move(members);
   const bool is_whole_job = fence->members_->is_whole_job;
-  PMIX_INFO_LOAD(&fence->collect_, PMIX_COLLECT_DATA, &is_whole_job, PMIX_BOOL);
+  PMIX_INFO_LOAD(&fence->collect_, PMIX_COLLECT_DATA, &fence->members_->fence_carries, PMIX_BOOL);
   // The callback's own share: the request lives until PMIx has answered, whoever else is gone.
   auto holder = std::make_unique<std::shared_ptr<Fence>>(fence);
   const std::vector<pmix_proc_t>& list = fence->members_->processes;
@@ -68,40 +79,55 @@ bool look(const std::string& key, const pmix_proc_t& process, Bytes& value) {
   return !value.empty();
 }
 
-struct Question::Holder {
-  std::shared_ptr<Question> question;
-  Item* item;
-};
+Question::Question(std::shared_ptr<Line> line, std::string key, std::vector<Item> items,
+                   Reach reach)
+    : line_(std::move(line)), key_(std::move(key)), items_(std::move(items)) {
+  const bool is_at_once = reach == Reach::here;
+  PMIX_INFO_LOAD(&how_[0], PMIX_IMMEDIATE, &is_at_once, PMIX_BOOL);
+  // libpmix looks into its cache first, and what it has cached it never refreshes. But it caches
+  // without a scope, so that a question with one is not answered there. (PMIX_GET_REFRESH_CACHE is
+  // for this, but 5.0.1 does not support it, and 5.0.7 not for processes of the same node.)
+  const pmix_scope_t scope = PMIX_REMOTE;
+  PMIX_INFO_LOAD(&how_[1], PMIX_DATA_SCOPE, &scope, PMIX_SCOPE);
+}
 
-std::shared_ptr<Question> Question::start(std::string key, std::vector<Item> items,
-                                          bool may_fetch) {
-  auto question = std::make_shared<Question>();
-  question->key_ = std::move(key);
-  question->items_ = std::move(items);
-  question->pending_ = question->items_.size();
-  const bool is_at_once = !may_fetch;
-  PMIX_INFO_LOAD(&question->at_once_, PMIX_IMMEDIATE, &is_at_once, PMIX_BOOL);
-  for (Item& item : question->items_) {
-    auto holder = std::make_unique<Holder>(Holder{question, &item});
-    const pmix_status_t status = PMIx_Get_nb(&item.process, question->key_.c_str(),
-                                             &question->at_once_, 1, on_value, holder.get());
+bool Question::advance() {
+  if (!has_started_ && !line_->exchange(true)) {
+    has_started_ = true;
+    ask_next();
+  }
+  return is_answered_;
+}
+
+void Question::ask_next() {
+  while (next_ < items_.size()) {
+    // The callback's own share: the question lives until PMIx has answered, whoever else is gone.
+    auto holder = std::make_unique<std::shared_ptr<Question>>(shared_from_this());
+    const pmix_status_t status = PMIx_Get_nb(&items_[next_].process, key_.c_str(), how_.data(),
+                                             how_.size(), on_value, holder.get());
     if (status == PMIX_SUCCESS) {
       (void)holder.release();
-    } else {
-      --question->pending_;
+      return;
     }
+    ++next_;
   }
-  return question;
+  line_->store(false);
+  is_answered_ = true;
 }
 
 void Question::on_value(pmix_status_t status, pmix_value_t* value, void* holder_pointer) {
-  const std::unique_ptr<Holder> holder{static_cast<Holder*>(holder_pointer)};
+  const std::unique_ptr<std::shared_ptr<Question>> holder{
+      static_cast<std::shared_ptr<Question>*>(holder_pointer)};
+  Question& question = **holder;
   try {
-    if (status == PMIX_SUCCESS) copy_bytes(value, holder->item->value);
+    if (status == PMIX_SUCCESS) copy_bytes(value, question.items_[question.next_].value);
+    ++question.next_;
+    question.ask_next();
   } catch (const std::bad_alloc&) {
-    // Left empty: it counts as not there yet, and is asked for again.
+    // What is left empty counts as not there yet, and is asked for again.
+    question.line_->store(false);
+    question.is_answered_ = true;
   }
-  --holder->question->pending_;
 }
 
 }  // namespace lockstep::pmix_fence

@@ -16,17 +16,8 @@ namespace lockstep::pmix_fence {
 /// Number of a fence on one set of ranks; members agree on it because they count alike.
 using FenceNumber = std::uint64_t;
 
-/// What an instance has learned about its PMIx, for all of its teams.
-struct Knowledge {
-  /// A value that was already there had to be fetched from the server: this process has no direct
-  /// view of the node's store, and would see old values of a key that is used again.
-  bool has_to_ask = false;
-  bool has_warned = false;
-  void (*log)(void* context, int level, const char* text) = nullptr;
-  void* log_context = nullptr;
-};
-
-/// One operation at a time: start(), then advance() after every fence until it is_finished().
+/// One operation at a time: start() and publish(), then advance() after every fence until it
+/// is_finished().
 class Team {
  public:
   struct Place {
@@ -34,10 +25,14 @@ class Team {
     std::size_t index;  ///< of this process among the members
     std::shared_ptr<const Members> members;
   };
-  Team(Place place, Knowledge& knowledge);
+  Team(Place place, std::shared_ptr<Line> line);
 
-  /// Publishes the contribution; it is sure to be readable after fence number `fence`.
-  [[nodiscard]] lockstep_status_t start(std::span<const std::byte> vector, FenceNumber fence);
+  /// Promises the contribution: it will be published before fence number `fence` begins, and is
+  /// sure to be readable after it.
+  void start(std::span<const std::byte> vector, FenceNumber fence);
+
+  /// Hands what has been promised to PMIx, once.
+  void publish();
 
   /// Reads on, now that fence number `completed` is over.
   void advance(FenceNumber completed);
@@ -59,21 +54,17 @@ class Team {
   [[nodiscard]] std::string key() const;
   void look_for_missing();
   void ask_for_missing();
+  [[nodiscard]] bool is_asking() const noexcept;
   void absorb_answers();
   /// Adds one member's value if it is of this epoch.
-  void absorb(std::size_t member, std::span<const std::byte> value, bool has_asked);
-  void finish() noexcept;
+  void absorb(std::size_t member, std::span<const std::byte> value);
 
   Place place_;
-  Knowledge& knowledge_;
+  std::shared_ptr<Line> line_;
   std::uint64_t epoch_ = 0;
-  bool reuses_keys_ = false;
-  bool has_seen_directly_ = false;  // all contributions of one epoch, without asking
-  bool is_all_seen_ = false;        // so far in this epoch
-  bool somebody_needs_new_keys_ = false;
-
   bool is_open_ = false;
   lockstep_status_t status_ = LOCKSTEP_AGAIN;
+  Bytes unpublished_;
   Bytes combined_;
   std::vector<bool> is_known_;  // by member: its contribution is in `combined_`
   std::size_t missing_ = 0;

@@ -50,10 +50,19 @@ void TeamExchange::start(Epoch epoch, const engine::Contribution& mine) {
   const lockstep_status_t status =
       port_.group_operation()->start(port_.self(), team_, buffer_.data(), buffer_.size());
   if (status != LOCKSTEP_OK) {
-    break_now({LOCKSTEP_E_LOST, epoch, {}, fmt::format("{} could not start", port_.plugin().name)});
+    break_now(loss(epoch, "start a round between nodes", status));
     return;
   }
   state_ = engine::ExchangeState::open;
+}
+
+engine::Verdict TeamExchange::loss(Epoch epoch, std::string_view what,
+                                   lockstep_status_t status) const {
+  return {LOCKSTEP_E_LOST,
+          epoch,
+          {},
+          fmt::format("{} could not {} (status {}) and does not say which rank is at fault",
+                      port_.plugin().name, what, static_cast<int>(status))};
 }
 
 engine::ExchangeState TeamExchange::poll(Nanos) {
@@ -62,8 +71,7 @@ engine::ExchangeState TeamExchange::poll(Nanos) {
       port_.group_operation()->test(port_.self(), team_, buffer_.data(), buffer_.size());
   if (status == LOCKSTEP_AGAIN) return state_;
   if (status != LOCKSTEP_OK) {
-    break_now(
-        {LOCKSTEP_E_LOST, epoch_, {}, fmt::format("{} failed between nodes", port_.plugin().name)});
+    break_now(loss(epoch_, "finish the round between nodes", status));
   } else if ((head().signature & head().signature_complement) != 0) {
     break_now({LOCKSTEP_E_MISMATCH,
                epoch_,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <string_view>
 
 #include "runtime/progress/between.hpp"
 #include "runtime/progress/port.hpp"
@@ -44,6 +45,7 @@ class TeamExchange final : public Between {
   TeamExchange(Port& port, engine::Exchange::Setup setup, const engine::LocalViewSource& local)
       : port_(port), setup_(std::move(setup)), local_(local) {}
   void break_now(engine::Verdict verdict);
+  engine::Verdict loss(Epoch epoch, std::string_view what, lockstep_status_t status) const;
   Head head() const;
 
   Port& port_;
