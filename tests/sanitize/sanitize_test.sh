@@ -3,7 +3,7 @@
 # and whole jobs. usage: sanitize_test.sh KINDS SOURCE BUILD
 set -euo pipefail
 kinds=$1 source=$2 build=$3
-here=$(dirname "$0")
+here=$(cd "$(dirname "$0")" && pwd)
 launcher=()
 command -v ccache >/dev/null && launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 # RelWithDebInfo: reports need lines, and -O3 only makes the builds longer.
