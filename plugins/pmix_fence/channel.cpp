@@ -60,13 +60,13 @@ bool Channel::wait_for_fence(std::chrono::steady_clock::time_point deadline) {
 void Channel::leave(std::chrono::steady_clock::time_point deadline) {
   const bool has_fetchers = !members_->fence_carries && members_->processes.size() > 1;
   if (!has_fetchers || started_ == 0 || has_failed_) return;
-  if (fence_ && !wait_for_fence(deadline)) return;
-  fence_ = Fence::start(members_);
+  // One that is under way and that nobody needs any more does as well: the others join it.
+  if (!fence_) fence_ = Fence::start(members_);
   (void)wait_for_fence(deadline);
 }
 
 void Channel::forget(const Team& team) noexcept {
-  std::erase(open_, &team);
+  if (std::erase(open_, &team) > 0) is_abandoned_ = true;
 }
 
 }  // namespace lockstep::pmix_fence

@@ -20,6 +20,8 @@ class Channel {
   [[nodiscard]] lockstep_status_t start(Team& team, std::span<const std::byte> vector);
   void advance();
   void forget(const Team& team) noexcept;
+  /// A team was given up with its operation unfinished.
+  [[nodiscard]] bool is_abandoned() const noexcept { return is_abandoned_; }
   /// Before this process ends: whoever has not fetched its last contribution yet could not fetch it
   /// any more. All members that have leave together; those that go on are waited for until then.
   void leave(std::chrono::steady_clock::time_point deadline);
@@ -33,6 +35,7 @@ class Channel {
   FenceNumber started_ = 0;
   FenceNumber completed_ = 0;
   bool has_failed_ = false;
+  bool is_abandoned_ = false;
 };
 
 }  // namespace lockstep::pmix_fence

@@ -5,6 +5,7 @@
 // the same fence to PMIx whoever starts it: no MPI may be in one of its own while a round is open.
 #include <pmix.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -92,7 +93,13 @@ void fence_close(void* self) {
   constexpr std::chrono::seconds kPatience{2};
   const std::unique_ptr<Session> session{static_cast<Session*>(self)};
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  for (const auto& [members, channel] : session->channels) channel->leave(deadline);
+  // With something unfinished the job ends badly anyway, and Open MPI 4.1.4's mpirun crashes when
+  // processes end at the same time while one fence waits and others have just completed.
+  const bool is_in_order = std::none_of(session->channels.begin(), session->channels.end(),
+                                        [](const auto& one) { return one.second->is_abandoned(); });
+  for (const auto& [members, channel] : session->channels) {
+    if (is_in_order) channel->leave(deadline);
+  }
   PMIx_Finalize(nullptr, 0);
 }
 
