@@ -33,8 +33,8 @@ void Channel::advance() {
   const bool may_publish = !fence_ || !members_->fence_carries;
   for (Team* team : open_) {
     if (may_publish) team->publish();
-    if (has_failed_) team->fail(LOCKSTEP_E_PEER);
     team->advance(completed_);
+    if (has_failed_ && team->needs_fence_after(completed_)) team->fail(LOCKSTEP_E_PEER);
   }
   std::erase_if(open_, [](const Team* team) { return team->is_finished(); });
   const bool is_needed = std::any_of(open_.begin(), open_.end(), [this](const Team* team) {

@@ -26,7 +26,7 @@ constexpr std::size_t kLengthMax = LOCKSTEP_VECTOR_MAX + 64;
 struct Session {
   pmix_proc_t myself{};
   std::uint32_t ranks = 0;
-  std::shared_ptr<Line> line = std::make_shared<Line>(false);
+  std::shared_ptr<Line> line = std::make_shared<Line>(Reach::nowhere);
   void (*log)(void* context, int level, const char* text) = nullptr;
   void* log_context = nullptr;
   bool has_warned = false;

@@ -81,7 +81,7 @@ bool look(const std::string& key, const pmix_proc_t& process, Bytes& value) {
 
 Question::Question(std::shared_ptr<Line> line, std::string key, std::vector<Item> items,
                    Reach reach)
-    : line_(std::move(line)), key_(std::move(key)), items_(std::move(items)) {
+    : line_(std::move(line)), key_(std::move(key)), reach_(reach), items_(std::move(items)) {
   const bool is_at_once = reach == Reach::here;
   PMIX_INFO_LOAD(&how_[0], PMIX_IMMEDIATE, &is_at_once, PMIX_BOOL);
   // libpmix looks into its cache first, and what it has cached it never refreshes. But it caches
@@ -92,7 +92,8 @@ Question::Question(std::shared_ptr<Line> line, std::string key, std::vector<Item
 }
 
 bool Question::advance() {
-  if (!has_started_ && !line_->exchange(true)) {
+  Reach nobody = Reach::nowhere;
+  if (!has_started_ && line_->compare_exchange_strong(nobody, reach_)) {
     has_started_ = true;
     ask_next();
   }
@@ -111,7 +112,7 @@ void Question::ask_next() {
     }
     ++next_;
   }
-  line_->store(false);
+  line_->store(Reach::nowhere);
   is_answered_ = true;
 }
 
@@ -125,7 +126,7 @@ void Question::on_value(pmix_status_t status, pmix_value_t* value, void* holder_
     question.ask_next();
   } catch (const std::bad_alloc&) {
     // What is left empty counts as not there yet, and is asked for again.
-    question.line_->store(false);
+    question.line_->store(Reach::nowhere);
     question.is_answered_ = true;
   }
 }

@@ -62,6 +62,7 @@ class Fence {
 
 /// Where a question is answered.
 enum class Reach : std::uint8_t {
+  nowhere,   ///< Nobody asks.
   here,      ///< By the node's server, at once; what is not there is answered with nothing.
   anywhere,  ///< By the process's server: may wait until that process publishes something, and the
              ///< node's server keeps the answer and gives it again, even when it has changed.
@@ -70,7 +71,7 @@ enum class Reach : std::uint8_t {
 /// Taken by the one question that a process may have under way. When libpmix gets an answer about a
 /// process it answers all that wait for anything of that process, also with another's "not found",
 /// and 5.x reads freed memory when more than one request waits.
-using Line = std::atomic<bool>;
+using Line = std::atomic<Reach>;
 
 /// Asks the node's server for one key of many processes, one after the other, whatever this process
 /// has cached.
@@ -97,6 +98,7 @@ class Question : public std::enable_shared_from_this<Question> {
 
   std::shared_ptr<Line> line_;
   std::string key_;
+  Reach reach_;
   std::array<pmix_info_t, 2> how_{};
   std::vector<Item> items_;
   std::size_t next_ = 0;  // in items_; PMIx's thread has it while a request is under way

@@ -104,14 +104,18 @@ void Team::advance(FenceNumber completed) {
 }
 
 // A member that has not started yet, because it runs another team of the same ranks first, is seen
-// after one of the next fences: each member fences until it has everyone's contribution. Also while
-// it waits for its turn to ask: the question before may wait for a process that waits for the
-// fence.
+// after one of the next fences: each member fences until it has everyone's contribution. Fences
+// that passed during a question are looked behind first: one that nobody else needs is open until
+// they leave, and then fails.
+//
+// It also needs one while it waits for its turn to ask, if the question before may itself wait for
+// a process that waits for the fence.
 bool Team::needs_fence_after(FenceNumber completed) const noexcept {
   if (!is_open_ || is_finished()) return false;
   if (own_fence_ > completed) return true;
   if (missing_ == 0) return last_fence_ > completed;
-  return next_ == Next::fence || (question_ && !is_asking());
+  if (question_ && !is_asking()) return line_->load() == Reach::anywhere;
+  return next_ == Next::fence && looked_after_ == completed;
 }
 
 bool Team::is_asking() const noexcept {
