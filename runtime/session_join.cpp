@@ -160,8 +160,11 @@ class Session::Joiner {
     for (const std::string& name : names) {
       session_.transport_ = name;
       const Status status = session_.open_port();
-      if (status.ok()) return {};
-      log::info("transport {} cannot be used: {}", name, status.text());
+      if (status.ok()) {
+        // Every leader has the same to tell.
+        if (!why.empty() && who().rank == 0) log::warn("transport {} instead: {}", name, why);
+        return {};
+      }
       why += (why.empty() ? "" : "; ") + status.text();
     }
     return {LOCKSTEP_E_TRANSPORT,

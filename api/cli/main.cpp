@@ -2,13 +2,16 @@
 #include "api/cli/command_error.hpp"
 #include "api/cli/commands.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <pmix_version.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -51,6 +54,9 @@ int run_command_line(int argc, char** argv) {
                                    PMIX_VERSION_MAJOR, PMIX_VERSION_MINOR, PMIX_VERSION_RELEASE),
                        "Show the versions of lockstep and of PMIx, then exit");
   app.require_subcommand(0, 1);
+  app.failure_message([](const CLI::App* one, const CLI::Error& error) {
+    return "lockstep: " + CLI::FailureMessage::simple(one, error);
+  });
   app.footer(kFooter);
   for (const AddCommand add : kCommands) add(app, context);
   try {
@@ -69,11 +75,28 @@ int run_command_line(int argc, char** argv) {
   return context.exit_code;
 }
 
+// A descriptor that came closed would be the next file's that is opened, and its bytes the user's.
+void open_standard_streams() {
+  for (int fd = open("/dev/null", O_RDWR); fd >= 0; fd = open("/dev/null", O_RDWR)) {
+    if (fd <= STDERR_FILENO) continue;
+    close(fd);
+    return;
+  }
+}
+
+// What was printed is only then written; a full disk must not look like success.
+int flushed(int exit_code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
+  fmt::print(stderr, "lockstep: stdout cannot be written: {}\n", std::strerror(errno));
+  return exit_code == 0 ? 1 : exit_code;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  open_standard_streams();
   try {
-    return run_command_line(argc, argv);
+    return flushed(run_command_line(argc, argv));
   } catch (const std::exception& error) {
     fmt::print(stderr, "lockstep: {}\n", error.what());
     return 1;

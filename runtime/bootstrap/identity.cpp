@@ -20,6 +20,7 @@ struct Source {
 /// In the order of trust: the closer to the process manager, the earlier.
 constexpr std::array kSources = {
     Source{"PMI", "PMI_RANK", {"PMI_SIZE", nullptr}, true},  // Cray's and Slurm's pmi2
+    Source{"Open MPI", "OMPI_COMM_WORLD_RANK", {"OMPI_COMM_WORLD_SIZE", nullptr}, true},
     Source{"Slurm", "SLURM_PROCID", {"SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"}, true},
     Source{"torch", "RANK", {"WORLD_SIZE", nullptr}, false},
 };

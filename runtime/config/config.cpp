@@ -20,15 +20,17 @@ bool duration(Config& config, std::string_view text) {
   return parse_duration(text, config.*Member);
 }
 
-/// An idle leader looks around every 200 ms; a shorter grace would take that for a stand-still.
-constexpr Nanos kGraceMin = 500 * kMillisecond;
-
-bool grace(Config& config, std::string_view text) {
+template <Nanos Config::*Member, Nanos Min>
+bool duration_from(Config& config, std::string_view text) {
   Nanos value = 0;
-  if (!parse_duration(text, value) || value < kGraceMin) return false;
-  config.grace = value;
+  if (!parse_duration(text, value) || value < Min) return false;
+  config.*Member = value;
   return true;
 }
+
+/// An idle leader looks around every 200 ms; a shorter grace would take that for a stand-still.
+constexpr Nanos kGraceMin = 500 * kMillisecond;
+constexpr Nanos kReportMin = 100 * kMillisecond;
 
 template <std::string Config::*Member>
 bool any_text(Config& config, std::string_view text) {
@@ -79,7 +81,7 @@ bool spin(Config& config, std::string_view text) {
     config.spin = -1;
     return true;
   }
-  return parse_duration(text, config.spin);
+  return text != "never" && parse_duration(text, config.spin);
 }
 
 bool switches(Config& config, std::string_view text) {
@@ -123,7 +125,8 @@ constexpr std::array kSettings = {
             "auto: yes, unless something else in the process uses PMIx.",
             detach},
     Setting{"LOCKSTEP_GRACE", "2s", "500ms or more: a number and ms, s, min or h, or never",
-            "After a deadline: how long the other nodes have to answer who is missing.", grace},
+            "After a deadline: how long the other nodes have to answer who is missing.",
+            duration_from<&Config::grace, kGraceMin>},
     Setting{"LOCKSTEP_INTERFACE", "", "a network interface's name",
             "Bind the transport to this interface only. Empty: the transport's own choice.",
             any_text<&Config::interface>},
@@ -141,8 +144,9 @@ constexpr std::array kSettings = {
     Setting{"LOCKSTEP_PLUGIN_PATH", "", "folders, separated by colons",
             "Where transport plugins are looked for before the installed ones.",
             any_text<&Config::plugin_path>},
-    Setting{"LOCKSTEP_REPORT", "30s", kDuration,
-            "How often a long wait says on stderr who is waited for.", duration<&Config::report>},
+    Setting{"LOCKSTEP_REPORT", "30s", "100ms or more: a number and ms, s, min or h, or never",
+            "How often a long wait says on stderr who is waited for.",
+            duration_from<&Config::report, kReportMin>},
     Setting{"LOCKSTEP_SPIN", "auto", "auto, or a number and ns, us, ms or s",
             "How long a wait spins before it yields its core. auto: 50us when every rank of this "
             "machine has a core of its own, else 0.",
@@ -175,7 +179,9 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-std::string_view nearest_name(std::string_view name) {
+/// The nearest name, if it is near enough to be what was meant.
+std::string suggestion_for(std::string_view name) {
+  constexpr std::size_t kTypingErrors = 3;
   std::string_view best;
   std::size_t best_distance = std::numeric_limits<std::size_t>::max();
   for (const Setting& setting : kSettings) {
@@ -185,7 +191,8 @@ std::string_view nearest_name(std::string_view name) {
       best = setting.name;
     }
   }
-  return best;
+  if (best_distance > kTypingErrors) return "type: lockstep info, to see them all";
+  return fmt::format("did you mean {}?", best);
 }
 
 }  // namespace
@@ -233,7 +240,7 @@ Result<Config> Config::load(const Environment& environment, std::vector<std::str
                                    [&](const Setting& s) { return name == s.name; });
     if (known) continue;
     warnings.push_back(
-        fmt::format("{} is not a setting of lockstep; did you mean {}?", name, nearest_name(name)));
+        fmt::format("{} is not a setting of lockstep; {}", name, suggestion_for(name)));
   }
   return config;
 }

@@ -39,7 +39,7 @@ struct Config {
   Nanos yield;
 
   /// All settings from `environment`. Unknown LOCKSTEP_* names are put into `warnings`, each with
-  /// the nearest known name.
+  /// a known name that is near, if there is one.
   static Result<Config> load(const Environment& environment, std::vector<std::string>& warnings);
 };
 

@@ -164,6 +164,18 @@ TEST(Join, BadSettingsAreNamedWithTheirForm) {
                   "LOCKSTEP_TIMEOT is not a setting of lockstep; did you mean LOCKSTEP_TIMEOUT?"),
             1u)
       << unknown.output;
+  const Finished strange = run(job({2, 1}, "slow 1", "", "LOCKSTEP_WEATHER=fine"));
+  EXPECT_EQ(
+      count(strange.output, "LOCKSTEP_WEATHER is not a setting of lockstep; type: lockstep info"),
+      1u)
+      << strange.output;
+}
+
+TEST(Join, APreferenceThatCannotBeHadIsSaidOnce) {
+  const Finished finished = run(job({4, 2}, "slow 1", "", "LOCKSTEP_INTERFACE=nosuch0"));
+  EXPECT_EQ(finished.status, 0) << finished.output;
+  EXPECT_EQ(count(finished.output, "transport pmix_fence instead: "), 1u) << finished.output;
+  EXPECT_NE(finished.output.find("nosuch0"), std::string::npos) << finished.output;
 }
 
 TEST(Join, AMissingPluginSaysWhereItWasLookedFor) {

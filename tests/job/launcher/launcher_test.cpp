@@ -376,7 +376,22 @@ TEST(Launcher, HelpAndVersionReadWell) {
   expect_says(help.out, "Usage: lockstep run [OPTIONS] PROGRAM [ARGS...]");
   expect_says(help.out, "lockstep run -n 8 --nodes 4 ./train");
   EXPECT_EQ(run({LOCKSTEP_COMMAND}).exit_code, 2);
-  EXPECT_EQ(run({LOCKSTEP_COMMAND, "frobnicate"}).exit_code, 2);
+  const Result unknown = run({LOCKSTEP_COMMAND, "frobnicate"});
+  EXPECT_EQ(unknown.exit_code, 2);
+  expect_says(unknown.err, "lockstep: ");
+}
+
+TEST(Launcher, OutputThatCannotBeWrittenIsAnError) {
+  const Result full = run({"sh", "-c", "\"$0\" info > /dev/full", LOCKSTEP_COMMAND});
+  EXPECT_EQ(full.exit_code, 1);
+  expect_says(full.err, "stdout cannot be written: No space left on device");
+}
+
+TEST(Launcher, StreamsThatCameClosedStayEmpty) {
+  const Result closed =
+      run({"sh", "-c", "\"$0\" run -n 2 echo said <&- >&- 2>&-", LOCKSTEP_COMMAND});
+  EXPECT_EQ(closed.exit_code, 0);
+  EXPECT_EQ(closed.out + closed.err, "");
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ const Values kBatchShell = {{"SLURM_PROCID", "0"},
                             {"SLURM_STEP_ID", "4294967291"}};
 const Values kTorch = {{"RANK", "1"}, {"WORLD_SIZE", "8"}, {"LOCAL_RANK", "1"}};
 const Values kPmi2 = {{"PMI_RANK", "3"}, {"PMI_SIZE", "4"}, {"PMI_FD", "5"}};
+const Values kOpenMpi = {{"OMPI_COMM_WORLD_RANK", "2"}, {"OMPI_COMM_WORLD_SIZE", "4"}};
 
 Values with(Values values, const Values& more) {
   for (const auto& [name, value] : more) values[name] = value;
@@ -58,6 +59,9 @@ TEST(Claim, IsTheFirstThatIsThere) {
       {"torchrun in a Slurm step", with(kSlurmStep, kTorch), Claim{"Slurm", 2, 4}},
       {"PMI2", kPmi2, Claim{"PMI_RANK", 3, 4}},
       {"PMI2 in a Slurm step", with(kSlurmStep, kPmi2), Claim{"PMI_RANK", 3, 4}},
+      {"Open MPI", kOpenMpi, Claim{"Open MPI", 2, 4}},
+      {"Open MPI's daemon is a Slurm task",
+       with(kSlurmStep, with(kOpenMpi, {{"SLURM_PROCID", "0"}})), Claim{"Open MPI", 2, 4}},
       {"one of one", {{"PMI_RANK", "0"}, {"PMI_SIZE", "1"}}, Claim{"PMI_RANK", 0, 1}},
   };
   for (const Row& row : rows) {

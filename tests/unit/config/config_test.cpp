@@ -37,9 +37,9 @@ const std::vector<std::string>& bad_durations() {
   return bad;
 }
 
-std::vector<std::string> bad_graces() {
+std::vector<std::string> bad_durations_and(std::initializer_list<std::string> more) {
   std::vector<std::string> bad = bad_durations();
-  bad.insert(bad.end(), {"0s", "499ms", "1ns"});
+  bad.insert(bad.end(), more);
   return bad;
 }
 
@@ -48,15 +48,15 @@ const std::map<std::string, std::vector<std::string>>& bad_values() {
   static const std::map<std::string, std::vector<std::string>> bad = {
       {"LOCKSTEP_BOOTSTRAP", {"", "PMIX", "pmi2", "auto "}},
       {"LOCKSTEP_DETACH", {"", "true", "1", "Yes"}},
-      {"LOCKSTEP_GRACE", bad_graces()},
+      {"LOCKSTEP_GRACE", bad_durations_and({"0s", "499ms", "1ns"})},
       {"LOCKSTEP_JOIN_TIMEOUT", bad_durations()},
       {"LOCKSTEP_LOG", {"", "verbose", "WARN", "3"}},
       {"LOCKSTEP_PAGE", {"", "posix", "auto", "memfd,shm"}},
       {"LOCKSTEP_PLAN",
        {"", "ring", "tree:", "tree:1", "tree:0", "tree:65", "tree:-2", "tree:+4", "tree:4x",
         "tree: 4", "tree:4:4", "tree:4294967298", "auto:4", ":4", "Tree", "dissemination:1"}},
-      {"LOCKSTEP_REPORT", bad_durations()},
-      {"LOCKSTEP_SPIN", bad_durations()},
+      {"LOCKSTEP_REPORT", bad_durations_and({"0s", "99ms"})},
+      {"LOCKSTEP_SPIN", bad_durations_and({"never"})},
       {"LOCKSTEP_SWITCHES",
        {"", ".", ".s0", "s0.", "core..s0", "1.2.3.4.5.6.7.8.9.10.11.12.13.14.15.16.17",
         std::string(1'025, 's')}},
