@@ -97,7 +97,8 @@ class Launcher {
   Rank live_;
   NodeIndex ready_ = 0;
   Phase phase_ = Phase::starting;
-  std::optional<int> exit_code_;  // set once, by whatever went wrong first
+  std::optional<int> exit_code_;  // by whatever went wrong first
+  bool has_death_ = false;        // a rank was killed by a signal while all were to run
   Deadline limit_at_;
   Deadline kill_at_;
   bool has_killed_ = false;
@@ -279,6 +280,9 @@ void Launcher::on_rank_ended(Rank rank, int status) {
   output_.end_lines(rank);
   const int exit_code = exit_code_of(status);
   if (exit_code != 0 && phase_ == Phase::running) {
+    // Ranks of other nodes may give up, and be heard, before the one whose death made them.
+    const bool is_first_death = WIFSIGNALED(status) && !std::exchange(has_death_, true);
+    if (is_first_death) exit_code_ = exit_code;
     fail(exit_code, fmt::format("{} {}", name_text(name_of(rank)), how_it_ended(status)));
   }
   // Once the job is being ended nobody needs to be freed from a fence: SIGKILL follows. And it

@@ -53,8 +53,10 @@ constexpr const char* kFooter =
     "\n"
     "The nodes are emulated: each has a PMIx server of its own, so a rank sees what it would see "
     "on\n"
-    "that many hosts. Exit code: 0 if all ranks exit 0, else that of the first one that failed\n"
-    "(128 + the signal if it was killed), 124 past --timeout, 130 after Ctrl-C, 126 or 127 if the\n"
+    "that many hosts. Exit code: 0 if all ranks exit 0, else that of the first one that was "
+    "killed\n"
+    "(128 + the signal), or else of the first that failed; 124 past --timeout, 130 after Ctrl-C, "
+    "126 or 127 if the\n"
     "program cannot be run, 2 for a bad command line.";
 
 // CLI11 does not know that the words after the program are the program's.

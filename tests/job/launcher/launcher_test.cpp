@@ -143,6 +143,15 @@ TEST(Launcher, SurvivorsRunOnWithKeepGoing) {
   expect_says(result.err, "exited with code 5; the other 3 ranks run on");
 }
 
+// Who gives up because somebody was killed may be heard of first.
+TEST(Launcher, ADeathOutranksAnEarlierFailure) {
+  const Result result = run(lockstep_run(
+      {"-n", "4", "--nodes", "2", "--keep-going", "sh", "-c",
+       "[ $PMIX_RANK = 1 ] && exit 5; sleep 0.3; [ $PMIX_RANK = 2 ] && kill -9 $$; sleep 0.3; "
+       "[ $PMIX_RANK = 3 ] && kill -6 $$; exit 0"}));
+  EXPECT_EQ(result.exit_code, 128 + 9);
+}
+
 // One rank dies before a fence of all: nobody may hang. With one rank per node the launcher must
 // notice, with one node libpmix must.
 TEST(Launcher, FenceWithoutADeadRankEnds) {
