@@ -314,7 +314,7 @@ lockstep_status_t lockstep_first_end(lockstep_group_t group, const char* failure
 
 lockstep_status_t lockstep_set_trigger(lockstep_session_t session) {
   if (!is_live(session)) return refuse(session);
-  of(session)->set_trigger();
+  of(session)->watch().raise();
   return LOCKSTEP_OK;
 }
 
@@ -328,6 +328,44 @@ lockstep_status_t lockstep_check_trigger(lockstep_session_t session, const locks
         of(session)->check_trigger(make_call(Operation::check_trigger, call));
     if (!fired.ok()) return keep(fired.status());
     *fired_p = fired.value() ? 1 : 0;
+    return LOCKSTEP_OK;
+  });
+}
+
+lockstep_status_t lockstep_last_trigger(lockstep_session_t session,
+                                        lockstep_trigger_report_t* report_p) {
+  if (!is_live(session)) return refuse(session);
+  if (report_p == nullptr || report_p->size != sizeof *report_p) {
+    return invalid("report_p is NULL, or its size is not sizeof(lockstep_trigger_report_t)");
+  }
+  return guard([&] {
+    const auto& report = of(session)->trigger_report();
+    if (!report) return keep({LOCKSTEP_E_STATE, "no trigger has fired yet"});
+    *report_p = *report;
+    return LOCKSTEP_OK;
+  });
+}
+
+lockstep_status_t lockstep_trigger_on_signal(lockstep_session_t session, int signal) {
+  if (!is_live(session)) return refuse(session);
+  return guard([&] { return pass_on(of(session)->watch().on_signal(signal)); });
+}
+
+lockstep_status_t lockstep_trigger_before_end(lockstep_session_t session, int64_t margin_ns) {
+  if (!is_live(session)) return refuse(session);
+  if (margin_ns < 0) return invalid("margin_ns is negative");
+  return guard([&] {
+    of(session)->watch().before_end(margin_ns);
+    return LOCKSTEP_OK;
+  });
+}
+
+lockstep_status_t lockstep_time_left(lockstep_session_t session, int64_t* left_ns_p) {
+  if (!is_live(session)) return refuse(session);
+  if (left_ns_p == nullptr) return invalid("left_ns_p is NULL");
+  return guard([&] {
+    of(session)->watch().keep_time();
+    *left_ns_p = of(session)->watch().left();
     return LOCKSTEP_OK;
   });
 }

@@ -1,4 +1,4 @@
-// The session's life after joining, and the trigger.
+// The session's life after joining.
 #include "runtime/session.hpp"
 
 #include <algorithm>
@@ -29,6 +29,12 @@ void log_for_plugin(void*, int level, const char* text) {
 }  // namespace
 
 Session::~Session() {
+  const bool writes = job_ != nullptr && identity().rank == 0 && !config_.record.empty();
+  if (writes) {
+    if (Status status = record_.write(config_.record, identity()); !status.ok()) {
+      log::warn("LOCKSTEP_RECORD: {}", status.text());
+    }
+  }
   // Groups first: leaving them tells waiting members that this one is gone. Then the port, which
   // delivers what was promised; then the page under all of them.
   groups_.clear();
@@ -57,19 +63,14 @@ Status Session::open_port() {
   return {};
 }
 
+void Session::saw_save(const std::string& path, Nanos took) {
+  watch_.saw_save(took);
+  record_.save = LastSave{path, std::time(nullptr), static_cast<double>(took) * 1e-9};
+}
+
 void Session::free(Group* group) {
   std::lock_guard lock(groups_mutex_);
   std::erase_if(groups_, [group](const auto& owned) { return owned.get() == group; });
-}
-
-Result<bool> Session::check_trigger(const Call& call) {
-  const bool mine = trigger_.exchange(false, std::memory_order_acq_rel);
-  node::Words result;
-  if (Status status = job_->round(call, {mine ? 1u : 0u, {}}, &result); !status.ok()) {
-    if (mine) trigger_.store(true, std::memory_order_release);
-    return status;
-  }
-  return (result.word & 1) != 0;
 }
 
 }  // namespace lockstep

@@ -1,7 +1,6 @@
 // A process's membership in the job: puts the parts together and takes them apart again.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -12,7 +11,9 @@
 #include "runtime/bootstrap/bootstrap.hpp"
 #include "runtime/bootstrap/domains.hpp"
 #include "runtime/config/config.hpp"
+#include "runtime/end_record.hpp"
 #include "runtime/group.hpp"
+#include "runtime/lifecycle/watch.hpp"
 #include "runtime/node/page.hpp"
 #include "runtime/observe/counters.hpp"
 #include "runtime/progress/port.hpp"
@@ -45,8 +46,14 @@ class Session {
   Result<Group*> split(Group& parent, std::uint32_t colour, const Call& call);
   void free(Group* group);
 
-  void set_trigger() noexcept { trigger_.store(true, std::memory_order_release); }
+  /// What may ask the job to stop.
+  lifecycle::Watch& watch() noexcept { return watch_; }
   Result<bool> check_trigger(const Call& call);
+  /// Of the last check that fired.
+  const std::optional<lockstep_trigger_report_t>& trigger_report() const noexcept {
+    return record_.stop;
+  }
+  void saw_save(const std::string& path, Nanos took);
 
  private:
   class Joiner;    // session_join.cpp
@@ -55,6 +62,8 @@ class Session {
   Session() = default;
   /// Opens this process's own way to other nodes, if it has none yet.
   Status open_port();
+  Result<lockstep_trigger_report_t> agree_on_cause(const Call& call,
+                                                   const std::optional<lifecycle::Notice>& mine);
 
   Config config_{};
   std::unique_ptr<bootstrap::Bootstrap> bootstrap_;
@@ -69,7 +78,8 @@ class Session {
   std::unique_ptr<Group> local_;
   std::mutex groups_mutex_;
   std::vector<std::unique_ptr<Group>> groups_;
-  std::atomic<bool> trigger_{false};
+  lifecycle::Watch watch_;
+  EndRecord record_;
 };
 
 }  // namespace lockstep

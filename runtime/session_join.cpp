@@ -59,7 +59,7 @@ class Session::Joiner {
       if (Status status = (this->*step)(); !status.ok()) return status;
     }
     if (!needs_pmix_later()) session_.bootstrap_->finish();
-    return {};
+    return watch();
   }
 
  private:
@@ -71,6 +71,13 @@ class Session::Joiner {
   bool needs_pmix_later() const {
     const bool has_frames = session_.page_.head().can_publish != 0;
     return !has_frames && session_.config_.detach == Detach::automatic;
+  }
+
+  Status watch() {
+    session_.record_.started = std::time(nullptr);
+    session_.record_.slurm_job = environment_.get("SLURM_JOB_ID").value_or("");
+    session_.record_.restarts = environment_.number("SLURM_RESTART_COUNT").value_or(0);
+    return session_.watch_.start(session_.config_, environment_, who().rank == 0);
   }
 
   Status configure() {

@@ -10,6 +10,8 @@
 #include <limits>
 #include <numeric>
 
+#include "runtime/config/signal_names.hpp"
+
 namespace lockstep {
 namespace {
 
@@ -84,6 +86,13 @@ bool spin(Config& config, std::string_view text) {
   return text != "never" && parse_duration(text, config.spin);
 }
 
+bool signals(Config& config, std::string_view text) {
+  const auto list = read_signals(text);
+  if (!list) return false;
+  config.signals = *list;
+  return true;
+}
+
 bool switches(Config& config, std::string_view text) {
   constexpr std::size_t kTextMax = 1'024;
   const bool has_gap = text.empty() || text.front() == '.' || text.back() == '.' ||
@@ -144,13 +153,23 @@ constexpr std::array kSettings = {
     Setting{"LOCKSTEP_PLUGIN_PATH", "", "folders, separated by colons",
             "Where transport plugins are looked for before the installed ones.",
             any_text<&Config::plugin_path>},
+    Setting{"LOCKSTEP_RECORD", "", "a file's path",
+            "Where the main process writes, when it leaves, how the run ended (JSON). Empty: "
+            "nowhere.",
+            any_text<&Config::record>},
     Setting{"LOCKSTEP_REPORT", "30s", "100ms or more: a number and ms, s, min or h, or never",
             "How often a long wait says on stderr who is waited for.",
             duration_from<&Config::report, kReportMin>},
+    Setting{"LOCKSTEP_SIGNALS", "", "names separated by commas, e.g. TERM,USR1",
+            "Signals that set the trigger instead of ending the process. Empty: none.", signals},
     Setting{"LOCKSTEP_SPIN", "auto", "auto, or a number and ns, us, ms or s",
             "How long a wait spins before it yields its core. auto: 50us when every rank of this "
             "machine has a core of its own, else 0.",
             spin},
+    Setting{"LOCKSTEP_STOP_BEFORE_END", "never", kDuration,
+            "The trigger is set when less than this is left before the job's time limit, or less "
+            "than another save would take.",
+            duration<&Config::stop_before_end>},
     Setting{"LOCKSTEP_SWITCHES", "auto", "auto, none, or names like core.s1, the outermost first",
             "The switches above this node; the tree between nodes follows them. auto: what Slurm "
             "says (SLURM_TOPOLOGY_ADDR).",

@@ -31,9 +31,12 @@ struct Config {
   PageKind page;
   PlanChoice plan;
   std::string plugin_path;
+  std::string record;  ///< a file's path, or empty
   Nanos report;
-  std::string switches;  ///< "auto", "none" or a path
-  Nanos spin;            ///< negative: choose by the number of ranks and cores
+  std::vector<int> signals;
+  std::string switches;   ///< "auto", "none" or a path
+  Nanos spin;             ///< negative: choose by the number of ranks and cores
+  Nanos stop_before_end;  ///< kNever: not asked for
   Nanos timeout;
   std::string transport;
   Nanos yield;

@@ -18,6 +18,10 @@ Environment Environment::of_process() {
   return environment;
 }
 
+char** Environment::to_inherit() noexcept {
+  return environ;
+}
+
 std::optional<std::string_view> Environment::get(std::string_view name) const {
   const auto found = values_.find(name);
   if (found == values_.end()) return std::nullopt;

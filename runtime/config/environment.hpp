@@ -18,6 +18,9 @@ class Environment {
   /// Copies the process's environment as it is now.
   static Environment of_process();
 
+  /// What a started process inherits, for posix_spawn().
+  static char** to_inherit() noexcept;
+
   std::optional<std::string_view> get(std::string_view name) const;
   /// A non-negative decimal number; nothing if the variable is absent or anything else.
   std::optional<std::uint32_t> number(std::string_view name) const;

@@ -2,8 +2,6 @@
 #include "runtime/progress/port.hpp"
 
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -13,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "runtime/base/quiet_thread.hpp"
 #include "runtime/observe/log.hpp"
 
 namespace lockstep::progress {
@@ -146,13 +145,7 @@ void Port::hand_over() noexcept {
 }
 
 void Port::start_thread() {
-  // The thread takes no signals: handlers of the program run on the program's own threads.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::jthread([this] { run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = quiet_thread([this] { run(); });
 }
 
 bool Port::idle_turn(bool& can_sleep) {

@@ -15,6 +15,7 @@
 #include <random>
 #include <thread>
 
+#include "tests/job/everybody.hpp"
 #include "tests/job/the_session.hpp"
 
 namespace {
@@ -24,22 +25,6 @@ using lockstep::Session;
 
 std::int64_t clock_ns() {
   return std::chrono::steady_clock::now().time_since_epoch().count();  // one host, one clock
-}
-
-/// Everybody's value, by rank of the group.
-template <class T>
-std::vector<T> everybodys(lockstep::Group& group, const T& mine) {
-  std::vector<T> all;
-  for (std::uint32_t root = 0; root < group.size(); ++root) {
-    all.push_back(group.broadcast_value(mine, root));
-  }
-  return all;
-}
-
-/// Whether the transport between nodes carries frames; pmix_fence has whole rounds only.
-bool has_frames() {
-  const char* const transport = std::getenv("LOCKSTEP_TRANSPORT");
-  return transport == nullptr || std::string(transport) != "pmix_fence";
 }
 
 /// A folder that all ranks of this job share, and no other job.
@@ -371,28 +356,6 @@ TEST(SplitBetweenProcesses, SharesAreContiguousAndEven) {
   EXPECT_EQ(lockstep_split_range(10, 3, 3, &begin, &end), LOCKSTEP_E_INVALID);
   EXPECT_EQ(lockstep_split_range(UINT64_MAX, 2, 3, &begin, &end), LOCKSTEP_OK);
   EXPECT_EQ(end, UINT64_MAX);
-}
-
-TEST(Trigger, IsDownAtFirstUpOnAllOnceAndDownAgain) {
-  Session& s = the_session();
-  EXPECT_FALSE(s.check_trigger());
-  for (std::uint32_t who = 0; who < s.size(); ++who) {
-    if (s.rank() == who) s.set_trigger();
-    EXPECT_TRUE(s.check_trigger({.name = "stop"})) << "set by " << who;
-    EXPECT_FALSE(s.check_trigger({.name = "stop"}));
-  }
-  s.set_trigger();
-  s.set_trigger();  // by everybody and twice: still one event
-  EXPECT_TRUE(s.check_trigger());
-  EXPECT_FALSE(s.check_trigger());
-}
-
-TEST(Trigger, ASetAfterOnesOwnCheckIsReportedByTheNext) {
-  Session& s = the_session();
-  EXPECT_FALSE(s.check_trigger());
-  if (s.is_last_process()) s.set_trigger();
-  s.wait_for_everyone();
-  EXPECT_TRUE(s.check_trigger());
 }
 
 TEST(Broadcast, BytesArriveWholeFromEveryRoot) {

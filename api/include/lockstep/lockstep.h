@@ -224,6 +224,60 @@ LOCKSTEP_API lockstep_status_t lockstep_set_trigger(lockstep_session_t session);
 LOCKSTEP_API lockstep_status_t lockstep_check_trigger(lockstep_session_t session,
                                                       const lockstep_call_t *call, int *fired_p);
 
+/** Why the trigger fired. */
+typedef enum lockstep_reason {
+  LOCKSTEP_REASON_SET = 1,        /**< lockstep_set_trigger() */
+  LOCKSTEP_REASON_SIGNAL = 2,     /**< a signal; see lockstep_trigger_on_signal() */
+  LOCKSTEP_REASON_TIME_LIMIT = 3, /**< the job's end is near or reached */
+  LOCKSTEP_REASON_PREEMPTION = 4, /**< SIGTERM, and the scheduler needs the nodes for another job */
+  LOCKSTEP_REASON_CANCEL = 5      /**< SIGTERM, and somebody has cancelled the job */
+} lockstep_reason_t;
+
+#define LOCKSTEP_HOST_MAX 64
+#define LOCKSTEP_REASON_TEXT_MAX 256
+
+/** The most urgent of what made the trigger fire: a signal before the time, the time before a call,
+ * the lower rank before the higher. The same on all ranks. */
+typedef struct lockstep_trigger_report {
+  size_t size;    /**< set by the caller: sizeof(lockstep_trigger_report_t) */
+  int32_t reason; /**< lockstep_reason_t */
+  uint32_t rank;  /**< where it came from */
+  int32_t signal; /**< its number; 0 if it was none */
+  int32_t reserved;
+  int64_t left_ns; /**< to the job's end when it was noticed; INT64_MAX: not known */
+  uint64_t check;  /**< number of the lockstep_check_trigger() that fired, from 1 */
+  char host[LOCKSTEP_HOST_MAX];
+  char text[LOCKSTEP_REASON_TEXT_MAX]; /**< one line for people */
+} lockstep_trigger_report_t;
+
+/** Why the last lockstep_check_trigger() that fired did so. Local.
+ * @return LOCKSTEP_OK; LOCKSTEP_E_STATE: none has fired yet; LOCKSTEP_E_INVALID. */
+LOCKSTEP_API lockstep_status_t lockstep_last_trigger(lockstep_session_t session,
+                                                     lockstep_trigger_report_t *report_p);
+
+/** From now on the signal raises the trigger instead of ending this process. Local; the same as
+ * LOCKSTEP_SIGNALS. The handler only writes a flag; one that was there before is called too; forked
+ * children are left alone. lockstep_session_leave() puts back what was there.
+ *
+ * @param signal  SIGTERM, SIGUSR1, SIGUSR2, SIGHUP, SIGINT, SIGQUIT, SIGCONT, SIGURG, SIGXCPU,
+ *                SIGALRM or SIGPWR.
+ * @return LOCKSTEP_OK; LOCKSTEP_E_INVALID: another signal. */
+LOCKSTEP_API lockstep_status_t lockstep_trigger_on_signal(lockstep_session_t session, int signal);
+
+/** Raises the trigger once less than `margin_ns` is left before the job's time limit, or less than
+ * one and a half times the longest lockstep_save() so far. The main process watches for all, asks
+ * the scheduler once a minute, and so sees a limit that was changed. Local; to be called on every
+ * rank, or on the main process only. The same as LOCKSTEP_STOP_BEFORE_END.
+ * @return LOCKSTEP_OK, also where no limit is known; LOCKSTEP_E_INVALID: negative. */
+LOCKSTEP_API lockstep_status_t lockstep_trigger_before_end(lockstep_session_t session,
+                                                           int64_t margin_ns);
+
+/** Time left before the job's time limit, as far as this process knows. Local, never blocks. The
+ * main process asks the scheduler once a minute after its first call; the others know what the
+ * scheduler said at launch (Slurm 23.02 and newer).
+ * @param left_ns_p  May be negative; INT64_MAX: there is no limit, or nobody has said. */
+LOCKSTEP_API lockstep_status_t lockstep_time_left(lockstep_session_t session, int64_t *left_ns_p);
+
 /* ---- data ------------------------------------------------------------------------------------ */
 
 /** Longest byte string that broadcast and gather accept. */

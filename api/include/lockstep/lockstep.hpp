@@ -336,6 +336,35 @@ class Group {
 
 enum class Scope { node, job };
 
+enum class Reason : std::int32_t {
+  set = LOCKSTEP_REASON_SET,
+  signal = LOCKSTEP_REASON_SIGNAL,
+  time_limit = LOCKSTEP_REASON_TIME_LIMIT,
+  preemption = LOCKSTEP_REASON_PREEMPTION,
+  cancel = LOCKSTEP_REASON_CANCEL,
+};
+
+/// Why the trigger fired; the same on all ranks. See lockstep_trigger_report_t.
+struct TriggerReport {
+  Reason reason;
+  std::uint32_t rank;  ///< where it came from
+  std::string host;
+  int signal;                                    ///< 0: none
+  std::optional<std::chrono::nanoseconds> left;  ///< to the job's time limit, when it was noticed
+  std::uint64_t check;                           ///< number of the check that fired, from 1
+  std::string text;
+
+  explicit TriggerReport(const lockstep_trigger_report_t& report)
+      : reason(static_cast<Reason>(report.reason)),
+        rank(report.rank),
+        host(report.host),
+        signal(report.signal),
+        check(report.check),
+        text(report.text) {
+    if (report.left_ns != INT64_MAX) left = std::chrono::nanoseconds(report.left_ns);
+  }
+};
+
 /// This process's membership in the job. Joins when made, leaves when destroyed.
 class Session {
  public:
@@ -412,6 +441,30 @@ class Session {
     int fired = 0;
     detail::check(lockstep_check_trigger(handle_.get(), &call, &fired));
     return fired != 0;
+  }
+
+  /// Why the last check that fired did so; the same on all ranks.
+  TriggerReport last_trigger() const {
+    lockstep_trigger_report_t report{};
+    report.size = sizeof report;
+    detail::check(lockstep_last_trigger(handle_.get(), &report));
+    return TriggerReport(report);
+  }
+  /// The signal raises the trigger instead of ending this process.
+  void trigger_on_signal(int signal) {
+    detail::check(lockstep_trigger_on_signal(handle_.get(), signal));
+  }
+  /// The trigger is raised once less than `margin`, or than another save takes, is left to the
+  /// job's time limit.
+  void trigger_before_end(std::chrono::nanoseconds margin) {
+    detail::check(lockstep_trigger_before_end(handle_.get(), margin.count()));
+  }
+  /// Nothing: there is no limit, or nobody has said.
+  std::optional<std::chrono::nanoseconds> time_left() const {
+    std::int64_t left = 0;
+    detail::check(lockstep_time_left(handle_.get(), &left));
+    if (left == INT64_MAX) return std::nullopt;
+    return std::chrono::nanoseconds(left);
   }
 
   /// This rank's half-open range of `total` items.

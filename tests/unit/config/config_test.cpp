@@ -3,6 +3,7 @@
 #include "runtime/config/config.hpp"
 
 #include <gtest/gtest.h>
+#include <csignal>
 
 #include <algorithm>
 #include <map>
@@ -56,6 +57,9 @@ const std::map<std::string, std::vector<std::string>>& bad_values() {
        {"", "ring", "tree:", "tree:1", "tree:0", "tree:65", "tree:-2", "tree:+4", "tree:4x",
         "tree: 4", "tree:4:4", "tree:4294967298", "auto:4", ":4", "Tree", "dissemination:1"}},
       {"LOCKSTEP_REPORT", bad_durations_and({"0s", "99ms"})},
+      {"LOCKSTEP_SIGNALS",
+       {"KILL", "STOP", "SEGV", "term", "TERM,", ",TERM", "TERM,,USR1", "TERM USR1", "0", "99"}},
+      {"LOCKSTEP_STOP_BEFORE_END", bad_durations()},
       {"LOCKSTEP_SPIN", bad_durations_and({"never"})},
       {"LOCKSTEP_SWITCHES",
        {"", ".", ".s0", "s0.", "core..s0", "1.2.3.4.5.6.7.8.9.10.11.12.13.14.15.16.17",
@@ -69,7 +73,8 @@ const std::map<std::string, std::vector<std::string>>& bad_values() {
 
 bool takes_any_text(const Setting& setting) {
   return setting.name == std::string_view("LOCKSTEP_INTERFACE") ||
-         setting.name == std::string_view("LOCKSTEP_PLUGIN_PATH");
+         setting.name == std::string_view("LOCKSTEP_PLUGIN_PATH") ||
+         setting.name == std::string_view("LOCKSTEP_RECORD");
 }
 
 bool contains(const std::string& text, std::string_view part) {
@@ -111,7 +116,10 @@ TEST(Config, DefaultsAreWhatTheTableSays) {
   EXPECT_EQ(config.plan.kind, PlanKind::automatic);
   EXPECT_EQ(config.plan.radix, 0u);
   EXPECT_EQ(config.report, 30 * kSecond);
+  EXPECT_EQ(config.record, "");
+  EXPECT_TRUE(config.signals.empty());
   EXPECT_LT(config.spin, 0);
+  EXPECT_EQ(config.stop_before_end, kNever);
   EXPECT_EQ(config.switches, "auto");
   EXPECT_EQ(config.timeout, 600 * kSecond);
   EXPECT_EQ(config.transport, "auto");
@@ -129,7 +137,10 @@ TEST(Config, GoodValuesArriveInTheirFields) {
                               {"LOCKSTEP_PLAN", "dissemination:64"},
                               {"LOCKSTEP_PLUGIN_PATH", "/a:/b"},
                               {"LOCKSTEP_REPORT", "7s"},
+                              {"LOCKSTEP_RECORD", "/a/b.json"},
+                              {"LOCKSTEP_SIGNALS", "TERM,SIGUSR1,12,TERM"},
                               {"LOCKSTEP_SPIN", "0us"},
+                              {"LOCKSTEP_STOP_BEFORE_END", "5min"},
                               {"LOCKSTEP_TIMEOUT", "never"},
                               {"LOCKSTEP_TRANSPORT", "pmix_fence"},
                               {"LOCKSTEP_YIELD", "9ms"}});
@@ -138,6 +149,9 @@ TEST(Config, GoodValuesArriveInTheirFields) {
   EXPECT_EQ(config.grace, 3 * kSecond);
   EXPECT_EQ(config.interface, "ib0");
   EXPECT_EQ(config.join_timeout, 5 * kSecond);
+  EXPECT_EQ(config.record, "/a/b.json");
+  EXPECT_EQ(config.signals, (std::vector<int>{SIGTERM, SIGUSR1, SIGUSR2}));
+  EXPECT_EQ(config.stop_before_end, 300 * kSecond);
   EXPECT_EQ(config.log, "debug");
   EXPECT_EQ(config.page, PageKind::shm);
   EXPECT_EQ(config.plan.kind, PlanKind::dissemination);

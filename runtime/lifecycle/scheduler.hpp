@@ -1,0 +1,36 @@
+// What the scheduler says about this job: how long it may run, and why it is being ended.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "runtime/base/time.hpp"
+
+namespace lockstep::lifecycle {
+
+/// One answer of Slurm's.
+struct JobState {
+  std::optional<Nanos> left;  ///< nothing: it does not say, or the job has no limit
+  std::string state;          ///< "RUNNING", "COMPLETING", ...
+  std::string reason;         ///< "None", "TimeLimit", ...
+};
+
+/// "D-HH:MM:SS", "HH:MM:SS" or "MM:SS", as squeue prints times; nothing for words and all else.
+std::optional<Nanos> read_slurm_time(std::string_view text);
+
+/// A line of `squeue -o '%L|%T|%r'`.
+std::optional<JobState> read_job_state(std::string_view line);
+
+enum class Ending { unknown, time_limit, preemption, cancel };
+
+/// Why a job in this state was sent SIGTERM, when it still had `left_before` to run. Slurm tells
+/// apart what it ends for good; a preempted job runs on to an end that has come near, and is queued
+/// again where that is its mode.
+Ending ending_of(const JobState& state, Nanos left_before);
+
+/// Asks Slurm, which takes some tens of milliseconds when it is well. Nothing if it does not answer
+/// within `patience`. Starts a process.
+std::optional<JobState> ask_slurm(const std::string& job, Nanos patience);
+
+}  // namespace lockstep::lifecycle

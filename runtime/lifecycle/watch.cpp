@@ -1,0 +1,125 @@
+// Merges the sources, and puts a cause into words.
+#include "runtime/lifecycle/watch.hpp"
+
+#include <algorithm>
+#include <csignal>
+
+#include <fmt/format.h>
+
+#include "lockstep/lockstep.h"
+#include "runtime/config/signal_names.hpp"
+#include "runtime/lifecycle/scheduler.hpp"
+#include "runtime/lifecycle/signals.hpp"
+
+namespace lockstep::lifecycle {
+namespace {
+
+std::string seconds_text(Nanos time) {
+  return fmt::format("{:.0f} s", static_cast<double>(time) / static_cast<double>(kSecond));
+}
+
+}  // namespace
+
+Status Watch::start(const Config& config, const Environment& environment, bool keeps_time) {
+  keeps_time_ = keeps_time;
+  end_.emplace(environment);
+  for (const int signal : config.signals) {
+    if (Status status = catch_signal(signal); !status.ok()) return status;
+  }
+  if (config.stop_before_end != kNever) before_end(config.stop_before_end);
+  return {};
+}
+
+Watch::~Watch() {
+  release_signals();
+}
+
+Status Watch::on_signal(int signal) {
+  return catch_signal(signal);
+}
+
+void Watch::before_end(Nanos margin) {
+  margin_ = margin;
+  has_told_time_ = false;
+  keep_time();
+}
+
+void Watch::keep_time() {
+  if (keeps_time_ && end_) end_->start_asking();
+}
+
+void Watch::saw_save(Nanos took) noexcept {
+  if (took > longest_save_) longest_save_ = took;
+}
+
+Nanos Watch::margin() const noexcept {
+  const Nanos save = longest_save_;
+  return std::max(margin_.load(), after(save, save / 2));
+}
+
+std::optional<Notice> Watch::take() noexcept {
+  const bool is_called = is_raised_.load(std::memory_order_relaxed) && is_raised_.exchange(false);
+  const bool is_time = time_is_up();
+  const std::optional<int> signal = take_signal();
+  if (signal) return Notice{Source::signal, *signal, left()};
+  if (is_time) return Notice{Source::time, 0, left()};
+  if (is_called) return Notice{Source::call, 0, left()};
+  return std::nullopt;
+}
+
+bool Watch::time_is_up() noexcept {
+  if (!keeps_time_ || margin_.load(std::memory_order_relaxed) < 0) return false;
+  const bool is_near = left() <= margin();
+  // Told once; the end may be put off, and come near again.
+  return is_near ? !has_told_time_.exchange(true) : (has_told_time_ = false);
+}
+
+void Watch::put_back(const Notice& notice) noexcept {
+  switch (notice.source) {
+    case Source::signal:
+      note_signal(notice.signal);
+      break;
+    case Source::time:
+      has_told_time_ = false;
+      break;
+    case Source::call:
+      raise();
+      break;
+  }
+}
+
+Cause Watch::look_into(const Notice& notice) const {
+  switch (notice.source) {
+    case Source::signal:
+      return look_into_signal(notice);
+    case Source::time:
+      return {LOCKSTEP_REASON_TIME_LIMIT,
+              fmt::format("{} are left before the job's end, {} are needed",
+                          seconds_text(std::max(notice.left, Nanos{0})), seconds_text(margin()))};
+    case Source::call:
+      break;
+  }
+  return {LOCKSTEP_REASON_SET, "the program set the trigger"};
+}
+
+Cause Watch::look_into_signal(const Notice& notice) const {
+  const std::string name = signal_name(notice.signal);
+  const Cause plain{LOCKSTEP_REASON_SIGNAL, name};
+  if (notice.signal != SIGTERM || !end_ || end_->slurm_job().empty()) return plain;
+  constexpr Nanos kPatience = 2 * kSecond;
+  const std::optional<JobState> state = ask_slurm(end_->slurm_job(), kPatience);
+  if (!state) return {plain.reason, name + "; the scheduler does not say why"};
+  switch (ending_of(*state, notice.left)) {
+    case Ending::time_limit:
+      return {LOCKSTEP_REASON_TIME_LIMIT, name + ": the job has reached its time limit"};
+    case Ending::preemption:
+      return {LOCKSTEP_REASON_PREEMPTION, name + ": the job is preempted"};
+    case Ending::cancel:
+      return {LOCKSTEP_REASON_CANCEL, name + ": the job was cancelled"};
+    case Ending::unknown:
+      break;
+  }
+  return plain;
+}
+
+}  // namespace lockstep::lifecycle

@@ -1,0 +1,24 @@
+// What tests that run on every rank of a job tell each other, and where they differ.
+#pragma once
+
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "lockstep/lockstep.hpp"
+
+/// Everybody's value, by rank of the group.
+template <class T>
+std::vector<T> everybodys(lockstep::Group& group, const T& mine) {
+  std::vector<T> all;
+  for (std::uint32_t root = 0; root < group.size(); ++root) {
+    all.push_back(group.broadcast_value(mine, root));
+  }
+  return all;
+}
+
+/// Whether the transport between nodes carries frames; pmix_fence has whole rounds only.
+inline bool has_frames() {
+  const char* const transport = std::getenv("LOCKSTEP_TRANSPORT");
+  return transport == nullptr || std::string(transport) != "pmix_fence";
+}

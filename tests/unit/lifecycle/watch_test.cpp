@@ -1,0 +1,106 @@
+// The sources merged: what is told first, what is told again.
+#include "runtime/lifecycle/watch.hpp"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <ctime>
+#include <string>
+#include <vector>
+
+#include "lockstep/lockstep.h"
+
+namespace lockstep::lifecycle {
+namespace {
+
+Environment ends_in(std::int64_t seconds) {
+  std::map<std::string, std::string, std::less<>> values;
+  values["SLURM_JOB_END_TIME"] = std::to_string(std::time(nullptr) + seconds);
+  return Environment(values);
+}
+
+struct Started {
+  Watch watch;
+  explicit Started(const Environment& environment, bool keeps_time = true) {
+    Config config{};
+    config.stop_before_end = kNever;
+    config.signals = {SIGTERM};
+    EXPECT_TRUE(watch.start(config, environment, keeps_time).ok());
+  }
+};
+
+TEST(Watch, HasNothingToTellAtFirst) {
+  Started one{Environment()};
+  EXPECT_FALSE(one.watch.take());
+  EXPECT_EQ(one.watch.left(), kNever);
+}
+
+TEST(Watch, TellsTheMostUrgentAndTheRestIsThatEvent) {
+  Started one(ends_in(100));
+  one.watch.raise();
+  one.watch.before_end(200 * kSecond);
+  raise(SIGTERM);
+  const auto notice = one.watch.take();
+  ASSERT_TRUE(notice);
+  EXPECT_EQ(notice->source, Source::signal);
+  EXPECT_EQ(notice->signal, SIGTERM);
+  EXPECT_FALSE(one.watch.take());
+  one.watch.raise();
+  one.watch.before_end(200 * kSecond);
+  const auto time = one.watch.take();
+  ASSERT_TRUE(time);
+  EXPECT_EQ(time->source, Source::time);
+  EXPECT_FALSE(one.watch.take());
+}
+
+TEST(Watch, TellsAgainWhatCouldNotBeTold) {
+  Started one(ends_in(100));
+  const std::vector<Notice> notices = {{Source::signal, SIGTERM}, {Source::time}, {Source::call}};
+  one.watch.before_end(200 * kSecond);
+  ASSERT_TRUE(one.watch.take());
+  for (const Notice& notice : notices) {
+    one.watch.put_back(notice);
+    const auto again = one.watch.take();
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->source, notice.source);
+    EXPECT_EQ(again->signal, notice.signal);
+    EXPECT_FALSE(one.watch.take());
+  }
+}
+
+TEST(Watch, TimeIsTheTimeKeepersBusiness) {
+  Started keeper(ends_in(100));
+  keeper.watch.before_end(50 * kSecond);
+  EXPECT_FALSE(keeper.watch.take());
+  keeper.watch.before_end(110 * kSecond);
+  EXPECT_TRUE(keeper.watch.take());
+  Started other(ends_in(100), false);
+  other.watch.before_end(110 * kSecond);
+  EXPECT_FALSE(other.watch.take());
+}
+
+TEST(Watch, StopsWhenAnotherSaveWouldNotFit) {
+  Started one(ends_in(100));
+  one.watch.before_end(kSecond);
+  one.watch.saw_save(60 * kSecond);
+  EXPECT_FALSE(one.watch.take());
+  one.watch.saw_save(80 * kSecond);
+  one.watch.saw_save(kSecond);  // the longest counts
+  const auto notice = one.watch.take();
+  ASSERT_TRUE(notice);
+  const Cause cause = one.watch.look_into(*notice);
+  EXPECT_EQ(cause.reason, LOCKSTEP_REASON_TIME_LIMIT);
+  EXPECT_NE(cause.text.find("120 s are needed"), std::string::npos) << cause.text;
+}
+
+TEST(Watch, AMalformedEndIsNoEnd) {
+  for (const char* const text : {"", "soon", "12x", "99999999999999999999"}) {
+    std::map<std::string, std::string, std::less<>> values;
+    values["SLURM_JOB_END_TIME"] = text;
+    Started one{Environment(values)};
+    EXPECT_EQ(one.watch.left(), kNever) << text;
+  }
+}
+
+}  // namespace
+}  // namespace lockstep::lifecycle
