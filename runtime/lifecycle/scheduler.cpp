@@ -11,7 +11,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
+#include <cstdlib>
+#include <ctime>
 #include <vector>
 
 #include "runtime/base/unique_fd.hpp"
@@ -19,8 +22,6 @@
 
 namespace lockstep::lifecycle {
 namespace {
-
-constexpr Nanos kMinute = 60 * kSecond;
 
 std::optional<Nanos> read_number(std::string_view text) {
   Nanos value = 0;
@@ -56,9 +57,11 @@ class Question {
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     std::string id = job;
-    std::array<std::string, 6> words = {"squeue", "--noheader", "--jobs",
-                                        id,       "--format",   "%L|%T|%r"};
-    std::array<char*, 7> argv{};
+    // Times as seconds, whatever the user likes to read.
+    std::array<std::string, 8> words = {
+        "env",      "SLURM_TIME_FORMAT=%s", "squeue", "--noheader", "--jobs", id,
+        "--format", "%e|%L|%T|%r"};
+    std::array<char*, 9> argv{};
     std::transform(words.begin(), words.end(), argv.begin(),
                    [](auto& word) { return word.data(); });
     if (posix_spawnp(&pid_, argv[0], &actions, &attributes, argv.data(),
@@ -121,33 +124,46 @@ std::optional<Nanos> read_slurm_time(std::string_view text) {
   return (days * 24 * 60 * 60 + seconds) * kSecond;
 }
 
-std::optional<JobState> read_job_state(std::string_view line) {
+std::optional<JobState> read_job_state(std::string_view line, std::int64_t wall_clock) {
   line = line.substr(0, line.find('\n'));
-  const auto first = line.find('|');
-  const auto second = first == std::string_view::npos ? first : line.find('|', first + 1);
-  if (second == std::string_view::npos) return std::nullopt;
-  JobState state;
-  state.left = read_slurm_time(line.substr(0, first));
-  state.state = line.substr(first + 1, second - first - 1);
-  state.reason = line.substr(second + 1);
-  if (state.state.empty()) return std::nullopt;
-  return state;
+  std::array<std::string_view, 4> fields;
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    const std::size_t bar = i + 1 < fields.size() ? line.find('|') : line.size();
+    if (bar == std::string_view::npos) return std::nullopt;
+    fields[i] = line.substr(0, bar);
+    line.remove_prefix(std::min(bar + 1, line.size()));
+  }
+  const auto& [end, left, state, reason] = fields;
+  if (state.empty()) return std::nullopt;
+  JobState answer;
+  answer.left_by_limit = read_slurm_time(left);
+  answer.state = state;
+  answer.reason = reason;
+  std::int64_t seconds = 0;
+  const auto [rest, error] = std::from_chars(end.data(), end.data() + end.size(), seconds);
+  const bool is_number = error == std::errc() && rest == end.data() + end.size();
+  constexpr std::int64_t kMost = INT64_MAX / kSecond / 2;
+  // "NONE" for a job without a limit; its end, if one is named, is none.
+  if (is_number && answer.left_by_limit && std::abs(seconds) < kMost) {
+    answer.left = (seconds - wall_clock) * kSecond;
+  }
+  return answer;
 }
 
-Ending ending_of(const JobState& state, Nanos left_before) {
+Ending ending_of(const JobState& state) {
   if (state.reason == "TimeLimit" || state.state == "TIMEOUT") return Ending::time_limit;
   if (state.state == "PREEMPTED" || state.state == "PENDING") return Ending::preemption;
-  if (state.state == "RUNNING" && state.left && *state.left < left_before - kMinute) {
-    return Ending::preemption;
-  }
   if (state.state == "COMPLETING" || state.state == "CANCELLED") return Ending::cancel;
-  return Ending::unknown;
+  constexpr Nanos kInexact = 5 * kSecond;
+  const bool is_moved = state.left && *state.left < *state.left_by_limit - kInexact;
+  return is_moved ? Ending::preemption : Ending::unknown;
 }
 
 std::optional<JobState> ask_slurm(const std::string& job, Nanos patience) {
   const Nanos deadline = after(now(), patience);
   Question question(job);
-  return read_job_state(question.read_until(deadline));
+  const std::string line = question.read_until(deadline);
+  return read_job_state(line, std::time(nullptr));
 }
 
 }  // namespace lockstep::lifecycle

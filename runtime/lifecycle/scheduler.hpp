@@ -1,6 +1,7 @@
 // What the scheduler says about this job: how long it may run, and why it is being ended.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,23 +12,23 @@ namespace lockstep::lifecycle {
 
 /// One answer of Slurm's.
 struct JobState {
-  std::optional<Nanos> left;  ///< nothing: it does not say, or the job has no limit
-  std::string state;          ///< "RUNNING", "COMPLETING", ...
-  std::string reason;         ///< "None", "TimeLimit", ...
+  std::optional<Nanos> left;           ///< to its end; nothing: it has none, or none is said
+  std::optional<Nanos> left_by_limit;  ///< of its time limit; more than that if it is preempted
+  std::string state;                   ///< "RUNNING", "COMPLETING", ...
+  std::string reason;                  ///< "None", "TimeLimit", ...
 };
 
 /// "D-HH:MM:SS", "HH:MM:SS" or "MM:SS", as squeue prints times; nothing for words and all else.
 std::optional<Nanos> read_slurm_time(std::string_view text);
 
-/// A line of `squeue -o '%L|%T|%r'`.
-std::optional<JobState> read_job_state(std::string_view line);
+/// A line of `squeue -o '%e|%L|%T|%r'` with times in seconds, read at second `wall_clock`.
+std::optional<JobState> read_job_state(std::string_view line, std::int64_t wall_clock);
 
 enum class Ending { unknown, time_limit, preemption, cancel };
 
-/// Why a job in this state was sent SIGTERM, when it still had `left_before` to run. Slurm tells
-/// apart what it ends for good; a preempted job runs on to an end that has come near, and is queued
-/// again where that is its mode.
-Ending ending_of(const JobState& state, Nanos left_before);
+/// Why a job in this state was sent SIGTERM. Slurm tells apart what it ends for good; a preempted
+/// job runs on to an end that has come before its time limit's, or is queued again.
+Ending ending_of(const JobState& state);
 
 /// Asks Slurm, which takes some tens of milliseconds when it is well. Nothing if it does not answer
 /// within `patience`. Starts a process.

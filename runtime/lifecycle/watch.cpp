@@ -109,7 +109,7 @@ Cause Watch::look_into_signal(const Notice& notice) const {
   constexpr Nanos kPatience = 2 * kSecond;
   const std::optional<JobState> state = ask_slurm(end_->slurm_job(), kPatience);
   if (!state) return {plain.reason, name + "; the scheduler does not say why"};
-  switch (ending_of(*state, notice.left)) {
+  switch (ending_of(*state)) {
     case Ending::time_limit:
       return {LOCKSTEP_REASON_TIME_LIMIT, name + ": the job has reached its time limit"};
     case Ending::preemption:

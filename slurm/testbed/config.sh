@@ -78,8 +78,15 @@ InactiveLimit=0
 MinJobAge=60
 NodeName=n[0-$((nodes - 1))] NodeAddr=$net.1.[1-$nodes] CPUs=$cpus \\
   Boards=1 SocketsPerBoard=1 CoresPerSocket=$cpus ThreadsPerCore=1 RealMemory=1000 State=UNKNOWN
-# Jobs share nodes, so that several can be tried at once; in "alone" a node has one job.
-PartitionName=shared Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:16
-PartitionName=alone Nodes=ALL Default=NO MaxTime=INFINITE State=UP OverSubscribe=EXCLUSIVE
+# Jobs share nodes, so that several can be tried at once; in "alone" a node has one job. One in
+# "urgent" preempts those of "shared": they get SIGTERM, ten seconds later SIGKILL, and start anew.
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=shared Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:16 \\
+  PriorityTier=1 GraceTime=10
+PartitionName=alone Nodes=ALL Default=NO MaxTime=INFINITE State=UP OverSubscribe=EXCLUSIVE \\
+  PriorityTier=1 PreemptMode=OFF
+PartitionName=urgent Nodes=ALL Default=NO MaxTime=INFINITE State=UP OverSubscribe=EXCLUSIVE \\
+  PriorityTier=10 PreemptMode=OFF
 END
 }

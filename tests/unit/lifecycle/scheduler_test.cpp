@@ -28,40 +28,47 @@ TEST(SlurmTime, IsNothingElse) {
 }
 
 TEST(JobStateLine, IsReadOrRefused) {
-  const auto state = read_job_state("4:53|RUNNING|None\n");
+  const auto state = read_job_state("1000293|4:53|RUNNING|None\n", 1000000);
   ASSERT_TRUE(state);
   EXPECT_EQ(state->left, 293 * kSecond);
+  EXPECT_EQ(state->left_by_limit, 293 * kSecond);
   EXPECT_EQ(state->state, "RUNNING");
   EXPECT_EQ(state->reason, "None");
-  const auto ending = read_job_state("INVALID|COMPLETING|TimeLimit");
+  const auto ending = read_job_state("1000000|INVALID|COMPLETING|TimeLimit", 1000000);
   ASSERT_TRUE(ending);
   EXPECT_EQ(ending->left, std::nullopt);
-  for (const char* const line : {"", "\n", "4:53", "4:53|RUNNING", "||", "slurm_load_jobs error"}) {
-    EXPECT_FALSE(read_job_state(line)) << line;
+  for (const char* const end : {"", "N/A", "2026-11-25T10:39:50", "99999999999999999999"}) {
+    const auto odd = read_job_state(std::string(end) + "|4:53|RUNNING|None", 0);
+    ASSERT_TRUE(odd) << end;
+    EXPECT_EQ(odd->left, std::nullopt) << end;
+  }
+  for (const char* const line :
+       {"", "\n", "4:53", "1|4:53|RUNNING", "|||", "slurm_load_jobs error"}) {
+    EXPECT_FALSE(read_job_state(line, 0)) << line;
   }
 }
 
 TEST(Ending, IsToldApart) {
   struct Row {
     const char* line;
-    Nanos left_before;
     Ending ending;
   };
   const std::vector<Row> rows = {
-      {"INVALID|COMPLETING|TimeLimit", kSecond, Ending::time_limit},
-      {"4:53|COMPLETING|None", 293 * kSecond, Ending::cancel},
-      {"4:53|CANCELLED|None", kNever, Ending::cancel},
-      {"0:30|RUNNING|None", 20 * kMinute, Ending::preemption},
-      {"0:30|RUNNING|None", kNever, Ending::preemption},
-      {"0:30|PREEMPTED|None", kMinute, Ending::preemption},
-      {"20:00|PENDING|BeginTime", kMinute, Ending::preemption},
-      {"19:59|RUNNING|None", 20 * kMinute, Ending::unknown},  // somebody's own kill
-      {"UNLIMITED|RUNNING|None", kNever, Ending::unknown},
+      {"1000000|INVALID|COMPLETING|TimeLimit", Ending::time_limit},
+      {"1000000|4:53|COMPLETING|None", Ending::cancel},
+      {"1000000|4:53|CANCELLED|None", Ending::cancel},
+      {"1000010|19:56|SIGNALING|None", Ending::preemption},
+      {"1000010|19:56|RUNNING|None", Ending::preemption},
+      {"1000030|0:30|PREEMPTED|None", Ending::preemption},
+      {"1001200|20:00|PENDING|BeginTime", Ending::preemption},
+      {"1001196|19:56|RUNNING|None", Ending::unknown},  // somebody's own kill
+      {"1001196|19:56|SIGNALING|None", Ending::unknown},
+      {"1031536000|UNLIMITED|RUNNING|None", Ending::unknown},
   };
   for (const Row& row : rows) {
-    const auto state = read_job_state(row.line);
+    const auto state = read_job_state(row.line, 1000000);
     ASSERT_TRUE(state) << row.line;
-    EXPECT_EQ(ending_of(*state, row.left_before), row.ending) << row.line;
+    EXPECT_EQ(ending_of(*state), row.ending) << row.line;
   }
 }
 
