@@ -1,0 +1,2 @@
+/* A task of the plugin's tests. */
+int main(void) { return 0; }
