@@ -41,6 +41,12 @@ static const char duration_form[] = "a number and ms, s, min or h, or never";
 static char given[LOCKSTEP_OPTION_COUNT][VALUE_MAX + 1];
 static char defaults[LOCKSTEP_OPTION_COUNT][VALUE_MAX + 1];
 static bool bad_variable[LOCKSTEP_OPTION_COUNT];
+static bool is_unwanted[LOCKSTEP_FEATURE_COUNT];
+
+static const char* const feature_arguments[LOCKSTEP_FEATURE_COUNT] = {
+    [LOCKSTEP_FEATURE_KEY] = "key",
+    [LOCKSTEP_FEATURE_EXIT_PAGE] = "exit_page",
+};
 
 bool lockstep_is_duration(const char* text) {
   static const struct {
@@ -103,26 +109,53 @@ int lockstep_options_register(spank_t spank) {
   return 0;
 }
 
+/* The value, if `argument` is NAME=VALUE. */
+static const char* value_of(const char* argument, const char* name) {
+  const size_t length = strlen(name);
+  return strncmp(argument, name, length) == 0 && argument[length] == '=' ? argument + length + 1
+                                                                         : NULL;
+}
+
+static bool is_yes_or_no(const char* text) {
+  return strcmp(text, "yes") == 0 || strcmp(text, "no") == 0;
+}
+
+static bool set_default(int option, const char* value) {
+  const bool flag = is_flag((enum lockstep_option)option);
+  if (flag ? !is_yes_or_no(value) : !fits(value)) return false;
+  if (flag && strcmp(value, "no") == 0) value = "";
+  (void)snprintf(defaults[option], sizeof defaults[option], "%s", value);
+  return true;
+}
+
+static bool set_feature(int feature, const char* value) {
+  if (!is_yes_or_no(value)) return false;
+  is_unwanted[feature] = strcmp(value, "no") == 0;
+  return true;
+}
+
 static void read_argument(const char* argument) {
+  static const char yes_or_no[] = "yes or no";
   for (int i = 0; i < LOCKSTEP_OPTION_COUNT; ++i) {
     const struct row* row = &rows[i];
-    const size_t length = strlen(row->argument);
-    if (strncmp(argument, row->argument, length) != 0 || argument[length] != '=') continue;
-    const char* value = argument + length + 1;
-    const bool flag = is_flag((enum lockstep_option)i);
-    if (flag && strcmp(value, "no") == 0) {
-      defaults[i][0] = '\0';
-    } else if (flag ? strcmp(value, "yes") == 0 : fits(value)) {
-      (void)snprintf(defaults[i], sizeof defaults[i], "%s", value);
-    } else {
-      slurm_error("lockstep: %s in plugstack.conf: expected %s; for example %s=%s", argument,
-                  flag ? "yes or no" : duration_form, row->argument, row->example);
-    }
+    const char* value = value_of(argument, row->argument);
+    if (value == NULL) continue;
+    if (set_default(i, value)) return;
+    slurm_error("lockstep: %s in plugstack.conf: expected %s; for example %s=%s", argument,
+                is_flag((enum lockstep_option)i) ? yes_or_no : duration_form, row->argument,
+                row->example);
+    return;
+  }
+  for (int i = 0; i < LOCKSTEP_FEATURE_COUNT; ++i) {
+    const char* value = value_of(argument, feature_arguments[i]);
+    if (value == NULL) continue;
+    if (set_feature(i, value)) return;
+    slurm_error("lockstep: %s in plugstack.conf: expected %s; for example %s=no", argument,
+                yes_or_no, feature_arguments[i]);
     return;
   }
   slurm_error(
-      "lockstep: %s in plugstack.conf is no argument of this plugin; they are report=TIME, "
-      "timeout=TIME, stop_before_end=TIME and fault_tolerance=yes",
+      "lockstep: %s in plugstack.conf is no argument of this plugin; type: man 8 lockstep-spank",
       argument);
 }
 
@@ -167,6 +200,10 @@ const char* lockstep_option_given(enum lockstep_option option) {
 
 const char* lockstep_option_default(enum lockstep_option option) {
   return defaults[option][0] == '\0' ? NULL : defaults[option];
+}
+
+bool lockstep_feature_wanted(enum lockstep_feature feature) {
+  return !is_unwanted[feature];
 }
 
 void lockstep_options_forget_inherited(void) {

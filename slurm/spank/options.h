@@ -17,6 +17,9 @@ enum lockstep_option {
   LOCKSTEP_OPTION_COUNT
 };
 
+/* What the plugin does without being asked, unless plugstack.conf says no. */
+enum lockstep_feature { LOCKSTEP_FEATURE_KEY, LOCKSTEP_FEATURE_EXIT_PAGE, LOCKSTEP_FEATURE_COUNT };
+
 /* Registers the options; only from slurm_spank_init. 0, or -1 after saying why. */
 int lockstep_options_register(spank_t spank);
 
@@ -33,6 +36,8 @@ const char* lockstep_option_variable(enum lockstep_option option);
 /* Its value by the command line, by plugstack.conf; NULL: none. */
 const char* lockstep_option_given(enum lockstep_option option);
 const char* lockstep_option_default(enum lockstep_option option);
+
+bool lockstep_feature_wanted(enum lockstep_feature feature);
 
 /* The variable in which sbatch, salloc and srun leave the option to the commands inside. */
 void lockstep_option_inherited_name(enum lockstep_option option, char* name, size_t size);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "contexts.h"
+#include "key.h"
 #include "options.h"
 
 SPANK_PLUGIN(lockstep, 1)
@@ -37,8 +38,9 @@ int slurm_spank_init(spank_t spank, int count, char* arguments[]) {
   if (!is_first()) return ESPANK_SUCCESS;
   is_working = true;
   if (lockstep_options_register(spank) != 0) return -1;
+  if (spank_context() != S_CTX_ALLOCATOR && lockstep_key_register(spank) != 0) return -1;
   lockstep_options_read_arguments(count, arguments);
-  if (spank_context() == S_CTX_LOCAL) lockstep_options_forget_inherited();
+  if (spank_context() == S_CTX_LOCAL) lockstep_srun_begins();
   if (is_command()) lockstep_options_check_environment();
   return ESPANK_SUCCESS;
 }
@@ -50,7 +52,7 @@ int slurm_spank_init_post_opt(spank_t spank, int count, char* arguments[]) {
   (void)unsetenv(mark_name); /* all plugins are loaded by now */
   switch (spank_context()) {
     case S_CTX_LOCAL:
-      lockstep_srun_options_known();
+      lockstep_srun_options_known(spank);
       break;
     case S_CTX_ALLOCATOR:
       lockstep_allocator_options_known();
@@ -61,5 +63,34 @@ int slurm_spank_init_post_opt(spank_t spank, int count, char* arguments[]) {
     default:
       break;
   }
+  return ESPANK_SUCCESS;
+}
+
+/* srun: the job is there, its tasks are not. */
+int slurm_spank_local_user_init(spank_t spank, int count, char* arguments[]) {
+  (void)count;
+  (void)arguments;
+  if (is_working) lockstep_srun_before_launch(spank);
+  return ESPANK_SUCCESS;
+}
+
+int slurm_spank_user_init(spank_t spank, int count, char* arguments[]) {
+  (void)count;
+  (void)arguments;
+  if (is_working) lockstep_stepd_before_tasks(spank);
+  return ESPANK_SUCCESS;
+}
+
+int slurm_spank_task_init(spank_t spank, int count, char* arguments[]) {
+  (void)count;
+  (void)arguments;
+  if (is_working) lockstep_stepd_task_starts(spank);
+  return ESPANK_SUCCESS;
+}
+
+int slurm_spank_task_exit(spank_t spank, int count, char* arguments[]) {
+  (void)count;
+  (void)arguments;
+  if (is_working) lockstep_stepd_task_has_ended(spank);
   return ESPANK_SUCCESS;
 }

@@ -1,7 +1,20 @@
-/* slurmstepd: puts into the environment of the tasks what the options and plugstack.conf say. */
+/* slurmstepd: gives the tasks what the options and plugstack.conf say, the key, and the exit page.
+ */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "contexts.h"
+#include "exit_page.h"
+#include "key.h"
 #include "options.h"
+#include "page.h"
+
+/* Open as long as this process lives, which is as long as the step: tasks inherit them. */
+static int key_file = -1;
+static int page_file = -1;
 
 /* A batch script is started without srun; the sruns in it see its environment as theirs. */
 static bool has_tasks_of_srun(spank_t spank) {
@@ -31,6 +44,9 @@ static void set_inherited(spank_t spank, enum lockstep_option option) {
 
 void lockstep_stepd_options_known(spank_t spank) {
   const bool of_srun = has_tasks_of_srun(spank);
+  /* A step that was started in a task of another one has inherited that one's numbers. */
+  (void)spank_unsetenv(spank, LOCKSTEP_KEY_VARIABLE);
+  (void)spank_unsetenv(spank, LOCKSTEP_EXIT_PAGE_VARIABLE);
   for (int i = 0; i < LOCKSTEP_OPTION_COUNT; ++i) {
     const enum lockstep_option option = (enum lockstep_option)i;
     const char* given = lockstep_option_given(option);
@@ -43,4 +59,32 @@ void lockstep_stepd_options_known(spank_t spank) {
       set_variable(spank, option, fallback, false);
     }
   }
+}
+
+/* The effective user is the job's by now: not even the memory is made as root. */
+void lockstep_stepd_before_tasks(spank_t spank) {
+  if (!has_tasks_of_srun(spank) || page_file >= 0 || key_file >= 0) return;
+  if (lockstep_feature_wanted(LOCKSTEP_FEATURE_KEY)) key_file = lockstep_key_take(spank);
+  if (lockstep_feature_wanted(LOCKSTEP_FEATURE_EXIT_PAGE)) page_file = lockstep_page_make(spank);
+}
+
+static void hand_over(spank_t spank, const char* variable, int file) {
+  if (file < 0) return;
+  char number[16];
+  (void)snprintf(number, sizeof number, "%d", file);
+  if (fcntl(file, F_SETFD, 0) != 0) {
+    slurm_error("lockstep: cannot keep %s open for the task: %s", variable, strerror(errno));
+    return;
+  }
+  (void)spank_setenv(spank, variable, number, 1);
+}
+
+void lockstep_stepd_task_starts(spank_t spank) {
+  hand_over(spank, LOCKSTEP_KEY_VARIABLE, key_file);
+  hand_over(spank, LOCKSTEP_EXIT_PAGE_VARIABLE, page_file);
+  lockstep_page_task_starts(spank);
+}
+
+void lockstep_stepd_task_has_ended(spank_t spank) {
+  lockstep_page_task_has_ended(spank);
 }

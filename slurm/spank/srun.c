@@ -1,4 +1,4 @@
-/* srun: with fault tolerance, says what would end the step all the same when a rank dies. */
+/* srun: makes the step's key; with fault tolerance, says what would end the step all the same. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "contexts.h"
+#include "exit_page.h"
+#include "key.h"
 #include "options.h"
 
 /* What the command line says, as far as it can be seen: a plugin is not shown srun's own options.
@@ -87,9 +89,22 @@ static void say_what_kills(void) {
   }
 }
 
-void lockstep_srun_options_known(void) {
+void lockstep_srun_begins(void) {
+  lockstep_options_forget_inherited();
+  /* Those of the step that this may be in. */
+  (void)unsetenv(LOCKSTEP_KEY_VARIABLE);
+  (void)unsetenv(LOCKSTEP_EXIT_PAGE_VARIABLE);
+  if (lockstep_feature_wanted(LOCKSTEP_FEATURE_KEY)) lockstep_key_reserve();
+}
+
+void lockstep_srun_options_known(spank_t spank) {
   static bool said = false; /* a heterogeneous step comes here once for each part */
+  lockstep_key_options_known(spank);
   if (said || !is_fault_tolerant()) return;
   said = true;
   say_what_kills();
+}
+
+void lockstep_srun_before_launch(spank_t spank) {
+  lockstep_key_make(spank);
 }

@@ -10,6 +10,11 @@ help_texts() {
       grep -A1 -e "--lockstep-$option" run.log | grep -qF '[lockstep] ' ||
         fail "$command --help does not show --lockstep-$option"
     done
+    if [ "$command" = srun ]; then
+      expect_lines 1 '--lockstep-key=none .*\[lockstep\]'
+    else
+      expect_lines 0 '--lockstep-key' # a key is of a step
+    fi
   done
 }
 
@@ -39,8 +44,11 @@ unused_changes_nothing() {
   run srun -N2 -n2 -l env
   expect_status 0
   expect_lines 2 'LOCKSTEP_TIMEOUT=60s$'
-  expect_lines 2 'LOCKSTEP_(REPORT|TIMEOUT|STOP|FAULT|SPANK)'
-  expect_lines 0 'SPANK|lockstep'
+  expect_lines 2 'LOCKSTEP_KEY_FD=[0-9]+$'
+  expect_lines 2 'LOCKSTEP_EXIT_PAGE_FD=[0-9]+$'
+  expect_lines 6 'LOCKSTEP_'
+  expect_lines 0 'SPANK'
+  expect_lines 0 '^lockstep:'
 }
 
 precedence() {

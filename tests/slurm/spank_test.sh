@@ -7,6 +7,8 @@ case_name=$1 testbed=$2 plugin=$3 task=$4
 . "$(dirname "$0")/common.sh"
 # shellcheck source=spank_options.sh
 . "$(dirname "$0")/spank_options.sh"
+# shellcheck source=spank_tasks.sh
+. "$(dirname "$0")/spank_tasks.sh"
 skip_without_testbed
 here=
 make_folder
