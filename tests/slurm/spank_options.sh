@@ -36,6 +36,11 @@ options_reach_tasks() {
   expect_lines 0 'SPANK'
   run srun -N3 -n3 -l --export=NONE --lockstep-report=3s /usr/bin/env
   all_tasks 3 LOCKSTEP_REPORT 3s
+  # What one part of a step is given is for all of it; a part's later one counts.
+  run srun -Q -l -N1 --lockstep-report=5s env : -N1 --lockstep-report=6s --lockstep-timeout=3h env
+  expect_status 0
+  all_tasks 2 LOCKSTEP_REPORT 6s
+  all_tasks 2 LOCKSTEP_TIMEOUT 3h
 }
 
 unused_changes_nothing() {
@@ -116,6 +121,7 @@ sbatch_for_sruns_inside() {
   # With --export=NONE Slurm gives sruns inside the same, so variables of the script end there.
   batch --export=NONE --lockstep-report=7s
   expect_inner batch.log plain 2 7s
+  grep -qx 'script 7s' batch.log || fail "the script itself does not see it"
   expect_inner batch.log variable 2 44s
   expect_inner batch.log option 2 9s
   batch
@@ -141,7 +147,7 @@ bad_values() {
   run srun -N1 touch started
   [ -e started ] || fail "the file that would show a start does not"
   for option in report timeout stop-before-end; do
-    for value in 10 abc 5sec -1s '' 0x10s ' 5s' 1e999h; do
+    for value in 10 abc 5sec -1s +1s '' 0x10s ' 5s' 1e999h 1.2.3s 1m nans; do
       refused "--lockstep-$option=$value" srun -N2 "--lockstep-$option=$value" touch started
     done
     refused "--lockstep-$option=x" sbatch "--lockstep-$option=x" --wrap "touch $here/started"

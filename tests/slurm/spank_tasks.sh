@@ -48,7 +48,8 @@ no_key() {
   # Neither a script nor a shell is a step of srun's; the number of another step's is not theirs.
   run salloc -Q -N1 env LOCKSTEP_KEY_FD=5 bash -c '"$0" key' "$task"
   expect_lines 1 'broken: seals'
-  run sbatch -N1 -o batch.log --wrap "$task key; env; echo the end"
+  run env LOCKSTEP_KEY_FD=77 LOCKSTEP_EXIT_PAGE_FD=78 sbatch -N1 -o batch.log \
+    --wrap "$task key; env; echo the end"
   wait_for_text batch.log 'the end'
   grep -qx 'no key' batch.log || fail "a batch script has a key"
   ! grep -q 'LOCKSTEP_.*_FD' batch.log || fail "a batch script has descriptors"
@@ -136,7 +137,7 @@ sealed() {
   run srun -N2 -n5 "$task" sealed
   expect_status 0
   expect_lines 5 '^sealed$'
-  run "${as_nobody[@]}" srun -N2 -n5 "$task" sealed
+  run "${as_nobody[@]}" srun --mpi=pmix -N2 -n5 "$task" sealed
   expect_status 0
   expect_lines 5 '^sealed$'
 }
@@ -228,6 +229,39 @@ daemons_restart() {
   "$testbed" status >status.log || fail "the testbed is not well"
   run srun -N3 -n3 "$task" sealed
   expect_lines 3 sealed
+}
+
+# in_run_of NODE...: the plugin lies there, in a folder that each node has for itself.
+in_run_of() {
+  local node
+  for node in ctl n0 n1 n2; do
+    "$testbed" exec "$node" rm -rf /run/lockstep-test
+    [[ " $* " == *" $node "* ]] || continue
+    "$testbed" exec "$node" mkdir /run/lockstep-test
+    "$testbed" exec "$node" cp "$plugin" /run/lockstep-test/plugin.so
+  done
+  echo "optional /run/lockstep-test/plugin.so report=44s" >"$stack"
+}
+
+not_everywhere() {
+  in_run_of ctl
+  run env LOCKSTEP_KEY_FD=77 LOCKSTEP_EXIT_PAGE_FD=78 srun -N2 -n2 env
+  expect_status 0
+  expect_lines 0 'LOCKSTEP_(KEY|EXIT|REPORT)'
+  in_run_of n0 n1 n2
+  run srun -N3 -n3 -l bash -c 'env; "$0" page; "$0" key' "$task"
+  expect_status 0
+  all_tasks 3 LOCKSTEP_REPORT 44s
+  expect_lines 3 'no key$'
+  expect_lines 3 'line 0 of 1: rank [0-2] running'
+  in_run_of ctl n0
+  run srun -N2 -n2 -w n0,n1 --lockstep-timeout=7min -l \
+    bash -c 'printenv LOCKSTEP_TIMEOUT; "$0" key' "$task"
+  expect_status 0
+  expect_lines 1 '^0: 7min$'
+  expect_lines 1 '^0: key '
+  expect_lines 1 '^1: no key'
+  in_run_of
 }
 
 # Twice in the plugstack: one key and one page, not two of each.
