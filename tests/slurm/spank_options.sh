@@ -181,43 +181,53 @@ bad_arguments() {
   expect_lines 0 'LOCKSTEP_REPORT='
 }
 
-# said KILL NODE COMMAND...: how often it was said that a bad exit, that a lost node ends the step.
+# said KILL WAIT NODE COMMAND...: how often it was said that a bad exit, the first end, a lost node
+# end the step.
 said() {
-  local kill=$1 node=$2
-  shift 2
+  local kill=$1 wait=$2 node=$3 text='^lockstep: fault tolerance: '
+  shift 3
   run "$@"
   expect_status 0
-  expect_lines "$kill" '^lockstep: .* when one rank fails; type: srun --kill-on-bad-exit=0$'
-  expect_lines "$node" '^lockstep: .* when a node fails; type: srun --no-kill'
+  expect_lines "$kill" "$text.* one rank fails; type: srun --kill-on-bad-exit=0\$"
+  expect_lines "$wait" "$text.* after its first rank ends; type: srun --wait=0\$"
+  expect_lines "$node" "$text.* when a node fails; type: srun --no-kill"
+  expect_lines $((kill + wait + node)) '^lockstep: '
 }
 
 fault_tolerance_advice() {
   local ft=--lockstep-fault-tolerance
-  said 0 0 srun -N2 true
-  said 0 1 srun -N2 $ft true
-  said 0 1 env LOCKSTEP_FAULT_TOLERANCE=yes srun -N2 true
-  said 0 0 env LOCKSTEP_FAULT_TOLERANCE=no srun -N2 true
-  said 0 0 srun -N2 $ft --no-kill true
-  said 0 0 srun -N2 -k $ft true
-  said 0 1 srun -N2 $ft --no-kill=off true
-  said 0 1 env SLURM_NO_KILL=set srun -N2 $ft --no-kill=off true
-  said 0 0 srun -N2 $ft --no-kill=set true
-  said 0 1 env SLURM_NO_KILL=off srun -N2 $ft true
-  said 0 0 env SLURM_NO_KILL=set srun -N2 $ft true
-  said 1 0 srun -N2 $ft -k --kill-on-bad-exit true
-  said 1 0 srun -N2 $ft -k -K1 true
-  said 1 0 env SLURM_KILL_BAD_EXIT=1 srun -N2 $ft -k true
-  said 0 0 env SLURM_KILL_BAD_EXIT=1 srun -N2 $ft -k --kill-on-bad-exit=0 true
-  said 1 1 env SLURM_KILL_BAD_EXIT=1 srun $ft -N1 true : -N1 true # once for both parts
+  said 0 0 0 srun -N2 true
+  said 0 0 1 srun -N2 $ft true
+  said 0 0 1 env LOCKSTEP_FAULT_TOLERANCE=yes srun -N2 true
+  said 0 0 0 env LOCKSTEP_FAULT_TOLERANCE=no srun -N2 true
+  said 0 0 0 srun -N2 $ft --no-kill true
+  said 0 0 0 srun -N2 -k $ft true
+  said 0 0 1 srun -N2 $ft --no-kill=off true
+  said 0 0 1 env SLURM_NO_KILL=set srun -N2 $ft --no-kill=off true
+  said 0 0 0 srun -N2 $ft --no-kill=set true
+  said 0 0 1 env SLURM_NO_KILL=off srun -N2 $ft true
+  said 0 0 0 env SLURM_NO_KILL=set srun -N2 $ft true
+  said 1 0 0 srun -N2 $ft -k --kill-on-bad-exit true
+  said 1 0 0 srun -N2 $ft -k -K1 true
+  said 1 0 0 env SLURM_KILL_BAD_EXIT=1 srun -N2 $ft -k true
+  expect_lines 1 'by SLURM_KILL_BAD_EXIT the step'
+  said 0 0 0 env SLURM_KILL_BAD_EXIT=1 srun -N2 $ft -k --kill-on-bad-exit=0 true
+  said 0 1 0 srun -N2 $ft -k --wait=30 true
+  said 0 1 0 srun -N2 $ft -k -W 30 true
+  said 0 1 0 srun -N2 $ft -k -W30 true
+  said 0 1 0 env SLURM_WAIT=9 srun -N2 $ft -k true
+  said 0 0 0 env SLURM_WAIT=9 srun -N2 $ft -k --wait 0 true
+  said 1 0 1 env SLURM_KILL_BAD_EXIT=1 srun $ft -N1 true : -N1 true # once for both parts
   # And by slurm.conf; slurmctld says what it has read.
   cp "$LOCKSTEP_TESTBED_DIR/slurm.conf" conf
-  echo 'KillOnBadExit=1' >>"$LOCKSTEP_TESTBED_DIR/slurm.conf"
+  printf 'KillOnBadExit=1\nWaitTime=60\n' >>"$LOCKSTEP_TESTBED_DIR/slurm.conf"
   on_ctl scontrol reconfigure
   run srun -N2 $ft -k true
   cat conf >"$LOCKSTEP_TESTBED_DIR/slurm.conf"
   on_ctl scontrol reconfigure
-  expect_lines 1 '^lockstep: .* by KillOnBadExit in slurm.conf .*; type: srun --kill-on-bad-exit=0$'
-  said 0 0 srun -N2 $ft -k true
+  expect_lines 1 ' by KillOnBadExit in slurm.conf the .*; type: srun --kill-on-bad-exit=0$'
+  expect_lines 1 ' by WaitTime in slurm.conf the .*; type: srun --wait=0$'
+  said 0 0 0 srun -N2 $ft -k true
 }
 
 absent() {
