@@ -31,8 +31,8 @@
 
 #define LOCKSTEP_EXIT_RANK_UNKNOWN 0xffffffffU
 
-/* States of a task. Only the step from running to exited can be watched for: what a task that runs
- * sees of the others may still say that they have not started. */
+/* States of a task, in the order in which it goes through them. Tasks do not start together: one
+ * that runs may see others that have not started. */
 #define LOCKSTEP_EXIT_NOT_STARTED 0U
 #define LOCKSTEP_EXIT_RUNNING 1U
 #define LOCKSTEP_EXIT_EXITED 2U

@@ -11,7 +11,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,16 +129,19 @@ static bool write_key(int file) {
          fcntl(file, F_ADD_SEALS, seals) == 0;
 }
 
-int lockstep_key_take(spank_t spank) {
+static int make_file(void) {
+  const int file = memfd_create("lockstep-key", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (file >= 0 && write_key(file)) return file;
+  slurm_error("lockstep: no key for this step's tasks: %s", strerror(errno));
+  if (file >= 0) (void)close(file);
+  return -1;
+}
+
+int lockstep_key_take(spank_t spank, bool is_wanted) {
   if (!has_come) return -1;
   has_come = false;
   wipe_text(spank);
-  int file = memfd_create("lockstep-key", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (file < 0 || !write_key(file)) {
-    slurm_error("lockstep: no key for this step's tasks: %s", strerror(errno));
-    if (file >= 0) (void)close(file);
-    file = -1;
-  }
+  const int file = is_wanted ? make_file() : -1;
   explicit_bzero(key, sizeof key);
   return file;
 }

@@ -2,6 +2,8 @@
 #ifndef LOCKSTEP_SPANK_KEY_H
 #define LOCKSTEP_SPANK_KEY_H
 
+#include <stdbool.h>
+
 #include <slurm/slurm.h>
 #include <slurm/spank.h>
 
@@ -17,8 +19,9 @@ void lockstep_key_reserve(void);
 void lockstep_key_options_known(spank_t spank);
 void lockstep_key_make(spank_t spank);
 
-/* slurmstepd: the key that has come, in memory that nobody can change: a descriptor that is closed
- * on exec, or -1 if none came. No copy is left here that can be reached. */
-int lockstep_key_take(spank_t spank);
+/* slurmstepd: if it is wanted, the key that has come, in memory that nobody can change: a
+ * descriptor that is closed on exec; else, or if none came, -1. Wanted or not, its text here is
+ * overwritten. */
+int lockstep_key_take(spank_t spank, bool is_wanted);
 
 #endif

@@ -1,5 +1,4 @@
-/* The plugin as Slurm sees it: each hook goes on to the file of the process that it is called in.
- */
+/* The plugin as Slurm sees it: each hook goes on to the file of the process that it runs in. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>

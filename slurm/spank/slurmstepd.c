@@ -1,5 +1,4 @@
-/* slurmstepd: gives the tasks what the options and plugstack.conf say, the key, and the exit page.
- */
+/* slurmstepd: gives the tasks what the options say, the key of the step, and the exit page. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -63,9 +62,12 @@ void lockstep_stepd_options_known(spank_t spank) {
 
 /* The effective user is the job's by now: not even the memory is made as root. */
 void lockstep_stepd_before_tasks(spank_t spank) {
-  if (!has_tasks_of_srun(spank) || page_file >= 0 || key_file >= 0) return;
-  if (lockstep_feature_wanted(LOCKSTEP_FEATURE_KEY)) key_file = lockstep_key_take(spank);
-  if (lockstep_feature_wanted(LOCKSTEP_FEATURE_EXIT_PAGE)) page_file = lockstep_page_make(spank);
+  if (page_file >= 0 || key_file >= 0) return;
+  const bool of_srun = has_tasks_of_srun(spank);
+  key_file = lockstep_key_take(spank, of_srun && lockstep_feature_wanted(LOCKSTEP_FEATURE_KEY));
+  if (of_srun && lockstep_feature_wanted(LOCKSTEP_FEATURE_EXIT_PAGE)) {
+    page_file = lockstep_page_make(spank);
+  }
 }
 
 static void hand_over(spank_t spank, const char* variable, int file) {

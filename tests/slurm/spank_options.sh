@@ -129,9 +129,9 @@ sbatch_for_sruns_inside() {
   grep -qx 'script ' batch.log || fail "the default is for tasks, not for the script"
 }
 
-# refused PATTERN COMMAND...: it says so in one line with an example, and nothing was started.
+# refused TEXT COMMAND...: it says so in one line with an example, and nothing was started.
 refused() {
-  local pattern=$1
+  local pattern=${1//[+.]/.} # as it stands, not as a pattern
   shift
   rm -f started
   run "$@"

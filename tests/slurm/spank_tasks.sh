@@ -264,6 +264,14 @@ not_everywhere() {
   in_run_of
 }
 
+# A job of lockstep passes the tests of the whole interface, and takes nothing for a typing error.
+lockstep_job() {
+  run srun --mpi=pmix -N2 -n4 --lockstep-report=9s "$api_job"
+  expect_status 0
+  passed_once run.log
+  expect_lines 0 'not a setting'
+}
+
 # Twice in the plugstack: one key and one page, not two of each.
 twice_is_once() {
   local second
