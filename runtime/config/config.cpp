@@ -183,6 +183,11 @@ constexpr std::array kSettings = {
             duration<&Config::yield>},
 };
 
+/// Numbers of descriptors that the tasks get from slurm/spank are no settings.
+bool is_from_slurm(std::string_view name) {
+  return one_of(name, {"LOCKSTEP_KEY_FD", "LOCKSTEP_EXIT_PAGE_FD"});
+}
+
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
@@ -254,7 +259,7 @@ Result<Config> Config::load(const Environment& environment, std::vector<std::str
   }
   for (const auto& entry : environment) {
     const std::string& name = entry.first;
-    if (!name.starts_with("LOCKSTEP_")) continue;
+    if (!name.starts_with("LOCKSTEP_") || is_from_slurm(name)) continue;
     const bool known = std::any_of(kSettings.begin(), kSettings.end(),
                                    [&](const Setting& s) { return name == s.name; });
     if (known) continue;

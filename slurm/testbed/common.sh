@@ -50,7 +50,7 @@ require_up() {
   load_shape
 }
 
-# The options it was started with, as variables: nodes, cpus, leaves, shared.
+# The options it was started with, as variables: nodes, cpus, leaves, shared, plugstack.
 load_shape() {
   # shellcheck source=/dev/null
   . "$dir/shape"

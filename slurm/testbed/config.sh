@@ -14,8 +14,10 @@ write_config() {
   # naming the kind is enough, nothing is mounted.
   echo 'CgroupPlugin=cgroup/v1' >"$dir/cgroup.conf"
   # What a plugin stack is in /etc is not ours; this one may be edited while the testbed is up.
-  echo '# plugins of srun and slurmstepd (SPANK), one a line: optional /path/plugin.so' \
-    >"$dir/plugstack.conf"
+  {
+    echo '# plugins of srun and slurmstepd (SPANK), one a line: optional /path/plugin.so'
+    echo "$plugstack"
+  } >"$dir/plugstack.conf"
   (umask 377 && head -c 128 /dev/urandom >"$dir/munge.key")
 }
 

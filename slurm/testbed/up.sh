@@ -3,7 +3,7 @@
 
 help_up() {
   cat <<'END'
-Usage: testbed up [--nodes K] [--cpus C] [--switches S|LIST] [--share DIR]...
+Usage: testbed up [--nodes K] [--cpus C] [--switches S|LIST] [--share DIR]... [--plugstack FILE]
 
   --nodes K        nodes n0 ... beside the controller ctl (default 4)
   --cpus C         CPUs that each claims, whatever the machine has (default 16)
@@ -11,6 +11,8 @@ Usage: testbed up [--nodes K] [--cpus C] [--switches S|LIST] [--share DIR]...
   --switches LIST  nodes on each leaf switch, e.g. 3,1
   --share DIR      a folder below /tmp or /run that all nodes see; may be given again. Everything
                    outside /tmp, /run and /dev/shm is seen by all, and this source tree is
+  --plugstack FILE its lines are Slurm's plugstack.conf: plugins of srun and slurmstepd (SPANK).
+                   What they name must be seen by all nodes
 
 If it is up in this form, or in any form and there are no options, nothing is done; if it is up in
 another form or is damaged, it is made anew.
@@ -18,18 +20,19 @@ END
 }
 
 testbed_up() {
-  nodes=4 cpus=16 switches='' shared=()
+  nodes=4 cpus=16 switches='' shared=() plugstack=
   local given=$#
   while [ $# -gt 0 ]; do
     case $1 in
       -h | --help) help_up && return ;;
-      --nodes | --cpus | --switches | --share)
+      --nodes | --cpus | --switches | --share | --plugstack)
         [ $# -ge 2 ] || refuse "$1 needs a value" "testbed up --help"
         case $1 in
           --nodes) number nodes "$1" "$2" "$max_nodes" ;;
           --cpus) number cpus "$1" "$2" 1024 ;;
           --switches) switches=$2 ;;
           --share) share "$2" ;;
+          --plugstack) read_plugstack "$2" ;;
         esac
         shift 2 ;;
       *) refuse "up does not know '$1'" "testbed up --help" ;;
@@ -88,6 +91,13 @@ share() {
   shared+=("$folder")
 }
 
+# read_plugstack FILE: as it is now. It is part of the form, so that another one is another testbed.
+read_plugstack() {
+  [ -f "$1" ] && [ -r "$1" ] ||
+    refuse "--plugstack $1: there is no such file" "testbed up --help"
+  plugstack=$(cat "$1")
+}
+
 make_state_folder() {
   # Goes only if it is empty, that is, if this ends before anything was made in it.
   trap 'rmdir "$dir" 2>/dev/null || true' EXIT
@@ -105,6 +115,7 @@ make_state_folder() {
 write_shape() {
   echo "nodes=$nodes cpus=$cpus leaves='$leaves'"
   echo "shared=($([ "${#shared[@]}" -eq 0 ] || printf '%q ' "${shared[@]}"))"
+  printf 'plugstack=%q\n' "$plugstack"
 }
 
 is_up_as_wanted() {

@@ -29,6 +29,7 @@ refused 2 '--nodes needs a value' up --nodes
 refused 2 '--switches 3,3 has places for 6 nodes, but there are 4' up --switches 3,3
 refused 2 '--share /nowhere: there is no such folder' up --share /nowhere
 refused 2 '--share /tmp: nodes have that for themselves' up --share /tmp
+refused 2 '--plugstack /nowhere: there is no such file' up --plugstack /nowhere
 refused 1 "there is no testbed in $LOCKSTEP_TESTBED_DIR" exec ctl true
 refused 1 "there is no testbed in $LOCKSTEP_TESTBED_DIR" hurt n0 cut
 [ ! -e "$LOCKSTEP_TESTBED_DIR" ] || fail "something was made"

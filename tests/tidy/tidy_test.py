@@ -39,6 +39,17 @@ class Tidy(unittest.TestCase):
         self.assert_fault("plugins/x/a.hpp", FINE + '#include "runtime/base/b.hpp"\n', "only at api/include")
         self.assert_fault("runtime/base/a.hpp", FINE + '#include "tests/b.hpp"\n', "no layer below")
 
+    def test_the_runtime_meets_slurm_at_the_exit_page_only(self):
+        include = '#include "slurm/spank/{}"\n'
+        self.assertEqual(tidy({"runtime/node/a.hpp": FINE + include.format("exit_page.h")})[0], 0)
+        self.assert_fault("runtime/node/a.hpp", FINE + include.format("key.h"), "no layer below")
+        self.assert_fault("slurm/spank/exit_page.h", FINE + '#include "runtime/base/b.hpp"\n', "layer 0")
+
+    def test_the_environment_of_slurms_processes_is_the_plugins(self):
+        line = FINE + 'auto x = get' + 'env("X");\n'
+        self.assertEqual(tidy({"slurm/spank/a.c": line})[0], 0)
+        self.assert_fault("slurm/testbed/a.c", line, "getenv")
+
     def test_impure_headers(self):
         self.assert_fault("runtime/engine/a.hpp", FINE + "#include <chrono>\n", "pure folder")
 

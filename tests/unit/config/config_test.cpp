@@ -224,6 +224,13 @@ TEST(Config, OtherPeoplesVariablesAreNotItsBusiness) {
   EXPECT_TRUE(loaded.warnings.empty());
 }
 
+TEST(Config, WhatSlurmsPluginGivesTheTasksIsNoTypingError) {
+  const Loaded loaded = load({{"LOCKSTEP_KEY_FD", "16"}, {"LOCKSTEP_EXIT_PAGE_FD", "17"}});
+  EXPECT_TRUE(loaded.config.ok());
+  EXPECT_TRUE(loaded.warnings.empty());
+  EXPECT_EQ(load({{"LOCKSTEP_KEY_FDS", "16"}}).warnings.size(), 1u);
+}
+
 TEST(Duration, UnitsAreExact) {
   const std::map<std::string, Nanos> values = {{"0s", 0},
                                                {"1ns", 1},
