@@ -183,9 +183,9 @@ constexpr std::array kSettings = {
             duration<&Config::yield>},
 };
 
-/// Numbers of descriptors that the tasks get from slurm/spank are no settings.
+/// What slurm/spank hands to the tasks, or reads itself, is no setting of the library.
 bool is_from_slurm(std::string_view name) {
-  return one_of(name, {"LOCKSTEP_KEY_FD", "LOCKSTEP_EXIT_PAGE_FD"});
+  return one_of(name, {"LOCKSTEP_EXIT_PAGE_FD", "LOCKSTEP_FAULT_TOLERANCE", "LOCKSTEP_KEY_FD"});
 }
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {

@@ -225,7 +225,9 @@ TEST(Config, OtherPeoplesVariablesAreNotItsBusiness) {
 }
 
 TEST(Config, WhatSlurmsPluginGivesTheTasksIsNoTypingError) {
-  const Loaded loaded = load({{"LOCKSTEP_KEY_FD", "16"}, {"LOCKSTEP_EXIT_PAGE_FD", "17"}});
+  const Loaded loaded = load({{"LOCKSTEP_KEY_FD", "16"},
+                              {"LOCKSTEP_EXIT_PAGE_FD", "17"},
+                              {"LOCKSTEP_FAULT_TOLERANCE", "yes"}});
   EXPECT_TRUE(loaded.config.ok());
   EXPECT_TRUE(loaded.warnings.empty());
   EXPECT_EQ(load({{"LOCKSTEP_KEY_FDS", "16"}}).warnings.size(), 1u);
