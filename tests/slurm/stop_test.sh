@@ -36,11 +36,12 @@ END
 stopped() {
   local name=$1 reason=$3 try
   for try in $(seq $(($2 * 10))); do
-    [ ! -e "$name.json" ] || break
+    # What the ranks print comes through srun, later than the file perhaps.
+    [ ! -e "$name.json" ] || [ "$(grep -c '^rank [0-7] stops' "$name.log")" -lt 8 ] || break
     sleep 0.1
   done
   [ -e "$name.json" ] || fail "$name has not stopped (try $try)"
-  grep '^rank [0-7] stops' "$name.log" | sed 's/^rank [0-7] //' >run.log
+  sed -n 's/^rank [0-7] \(stops .*\)/\1/p' "$name.log" >run.log
   expect_lines 8 "^stops at [0-9]+: reason $reason by rank [0-7] on n[0-3]: $4"
   [ "$(sort -u run.log | wc -l)" -eq 1 ] || fail "the ranks of $name do not agree"
   [ "$(cat "$name.saved")" = "$(sed -n 's/^stops at \([0-9]*\):.*/\1/p;q' run.log)" ] ||
