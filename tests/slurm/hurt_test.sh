@@ -47,6 +47,7 @@ killed_rank() {
 
 # start_job OPTIONS...: in the background, until clean_up ends it.
 start_job() {
+  : >run.log # there for wait_for_lines, however late the job is
   on_ctl env LOCKSTEP_GRACE=2s srun --mpi=pmix --kill-on-bad-exit=0 --no-kill "$@" >run.log 2>&1 &
   job=$!
 }
