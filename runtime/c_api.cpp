@@ -84,6 +84,7 @@ lockstep_status_t pass_on(Status&& status) {
 bool is_bad_timeout(const lockstep_call_t* call) {
   return call != nullptr && call->timeout_ns < LOCKSTEP_FOREVER;
 }
+constexpr std::size_t kReasonTextMax = LOCKSTEP_REASON_TEXT_MAX - 1;
 constexpr const char* kBadTimeout =
     "timeout_ns is negative; use LOCKSTEP_DEFAULT, LOCKSTEP_FOREVER or a positive number";
 
@@ -213,6 +214,10 @@ const char* lockstep_session_host(lockstep_session_t session, uint32_t rank) {
   if (!is_live(session)) return nullptr;
   const bootstrap::Identity& identity = of(session)->identity();
   return rank < identity.size ? identity.hosts[identity.node_of[rank]].c_str() : nullptr;
+}
+
+uint32_t lockstep_session_restarts(lockstep_session_t session) {
+  return is_live(session) ? of(session)->restarts() : UINT32_MAX;
 }
 
 int lockstep_is_main_process(lockstep_session_t session) {
@@ -366,6 +371,23 @@ lockstep_status_t lockstep_time_left(lockstep_session_t session, int64_t* left_n
   return guard([&] {
     of(session)->watch().keep_time();
     *left_ns_p = of(session)->watch().left();
+    return LOCKSTEP_OK;
+  });
+}
+
+lockstep_status_t lockstep_requeue(lockstep_session_t session, lockstep_requeue_t wish,
+                                   const char* why, const lockstep_call_t* call, int* will_p) {
+  if (!is_live(session)) return refuse(session);
+  if (wish < LOCKSTEP_REQUEUE_NO_OPINION || wish > LOCKSTEP_REQUEUE_NEVER) {
+    return invalid("wish is none of lockstep_requeue_t");
+  }
+  if (is_bad_timeout(call)) return invalid(kBadTimeout);
+  return guard([&] {
+    const std::string text = std::string(why != nullptr ? why : "").substr(0, kReasonTextMax);
+    const Result<bool> will =
+        of(session)->decide_requeue(make_call(Operation::requeue, call), wish, text);
+    if (!will.ok()) return keep(will.status());
+    if (will_p != nullptr) *will_p = will.value() ? 1 : 0;
     return LOCKSTEP_OK;
   });
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -76,6 +77,28 @@ Result<std::vector<std::vector<std::byte>>> gather_all(Group& group, const Call&
     at = end;
   }
   return parts;
+}
+
+unsigned digits_for(std::uint64_t most) {
+  return (static_cast<unsigned>(std::bit_width(most)) + kDigitBits - 1) / kDigitBits;
+}
+
+// Rounds can only OR: so digit by digit, the most significant first, and whoever has a higher one
+// is out.
+Result<std::uint64_t> least(Group& group, const Call& call, std::optional<std::uint64_t> mine,
+                            unsigned digits) {
+  std::uint64_t found = 0;
+  for (unsigned left = digits; left-- > 0;) {
+    constexpr std::uint64_t kDigitMask = (1u << kDigitBits) - 1;
+    const std::uint64_t digit = mine ? (*mine >> (left * kDigitBits)) & kDigitMask : 0;
+    node::Words all;
+    const node::Words own{mine ? std::uint64_t{1} << digit : 0, {}};
+    if (Status status = group.round(call, own, &all); !status.ok()) return status;
+    const auto lowest = static_cast<std::uint64_t>(std::countr_zero(all.word));
+    found = found << kDigitBits | lowest;
+    if (digit != lowest) mine.reset();
+  }
+  return found;
 }
 
 Result<std::vector<std::byte>> broadcast(Group& group, const Call& call, Rank root,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -18,6 +19,16 @@ Result<std::vector<std::byte>> share(Group& group, const Call& call, std::size_t
 /// Everybody's bytes, by group rank. Collective.
 Result<std::vector<std::vector<std::byte>>> gather_all(Group& group, const Call& call,
                                                        std::span<const std::byte> mine);
+
+constexpr unsigned kDigitBits = 6;  ///< a digit is one of the 64 bits of a round's word
+
+/// Digits that hold all numbers up to `most`.
+unsigned digits_for(std::uint64_t most);
+
+/// The least of the members' numbers of that many digits, of which there must be at least one: one
+/// round a digit. Collective.
+Result<std::uint64_t> least(Group& group, const Call& call, std::optional<std::uint64_t> mine,
+                            unsigned digits);
 
 /// The root's bytes. Collective.
 Result<std::vector<std::byte>> broadcast(Group& group, const Call& call, Rank root,

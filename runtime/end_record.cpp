@@ -36,6 +36,16 @@ Json describe(const lockstep_trigger_report_t& stop) {
   return json;
 }
 
+Json describe(const RequeueDecision& requeue, const bootstrap::Identity& who) {
+  Json json = {{"verdict", requeue.is_wanted ? "requeue" : "never"},
+               {"text", requeue.text},
+               {"rank", requeue.rank},
+               {"host", who.hosts[who.node_of[requeue.rank]]},
+               {"done", requeue.error.empty()}};
+  if (!requeue.error.empty()) json["error"] = requeue.error;
+  return json;
+}
+
 }  // namespace
 
 const char* reason_name(std::int32_t reason) {
@@ -64,7 +74,8 @@ Status EndRecord::write(const std::string& path, const bootstrap::Identity& who)
                {"restarts", restarts},
                {"checks", checks},
                {"stop", stop ? describe(*stop) : Json(nullptr)},
-               {"save", nullptr}};
+               {"save", nullptr},
+               {"requeue", requeue ? describe(*requeue, who) : Json(nullptr)}};
   if (!slurm_job.empty()) json["slurm_job"] = slurm_job;
   if (save) {
     json["save"] = {{"path", save->path}, {"at", iso_time(save->at)}, {"seconds", save->seconds}};

@@ -18,6 +18,14 @@ struct LastSave {
   double seconds = 0;
 };
 
+/// What was agreed on: whether the scheduler is to run the job again.
+struct RequeueDecision {
+  bool is_wanted = false;  ///< else: never
+  Rank rank = 0;           ///< the lowest that said so
+  std::string text;        ///< why, if it said so
+  std::string error;       ///< the scheduler's, if it refused
+};
+
 struct EndRecord {
   std::time_t started = 0;
   std::string slurm_job;       ///< empty outside Slurm
@@ -25,6 +33,7 @@ struct EndRecord {
   std::uint64_t checks = 0;    ///< calls of lockstep_check_trigger that completed
   std::optional<lockstep_trigger_report_t> stop;  ///< the last that fired
   std::optional<LastSave> save;
+  std::optional<RequeueDecision> requeue;
 
   Status write(const std::string& path, const bootstrap::Identity& who) const;
 };

@@ -30,6 +30,8 @@ const char* operation_name(Operation operation) {
       return "split";
     case Operation::print_in_order:
       return "print_in_order";
+    case Operation::requeue:
+      return "requeue";
     case Operation::catch_up:
       return "process_first (catching up)";
   }

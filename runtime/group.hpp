@@ -29,6 +29,7 @@ enum class Operation : std::uint8_t {
   gather,
   split,
   print_in_order,
+  requeue,
   catch_up,  ///< the hidden round that keeps a first from running too far ahead
 };
 const char* operation_name(Operation operation);

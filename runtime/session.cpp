@@ -29,11 +29,9 @@ void log_for_plugin(void*, int level, const char* text) {
 }  // namespace
 
 Session::~Session() {
-  const bool writes = job_ != nullptr && identity().rank == 0 && !config_.record.empty();
-  if (writes) {
-    if (Status status = record_.write(config_.record, identity()); !status.ok()) {
-      log::warn("LOCKSTEP_RECORD: {}", status.text());
-    }
+  if (job_ != nullptr) {
+    if (record_.requeue) carry_out_requeue();
+    write_record();
   }
   // Groups first: leaving them tells waiting members that this one is gone. Then the port, which
   // delivers what was promised; then the page under all of them.
@@ -61,6 +59,13 @@ Status Session::open_port() {
   if (!port.ok()) return port.status();
   port_ = std::move(*port);
   return {};
+}
+
+void Session::write_record() const {
+  if (identity().rank != 0 || config_.record.empty()) return;
+  if (Status status = record_.write(config_.record, identity()); !status.ok()) {
+    log::warn("LOCKSTEP_RECORD: {}", status.text());
+  }
 }
 
 void Session::saw_save(const std::string& path, Nanos took) {

@@ -53,6 +53,9 @@ class Session {
   const std::optional<lockstep_trigger_report_t>& trigger_report() const noexcept {
     return record_.stop;
   }
+  /// See lockstep_requeue().
+  Result<bool> decide_requeue(const Call& call, lockstep_requeue_t wish, const std::string& why);
+  std::uint32_t restarts() const noexcept { return record_.restarts; }
   void saw_save(const std::string& path, Nanos took);
 
  private:
@@ -62,6 +65,8 @@ class Session {
   Session() = default;
   /// Opens this process's own way to other nodes, if it has none yet.
   Status open_port();
+  void write_record() const;
+  void carry_out_requeue();
   Result<lockstep_trigger_report_t> agree_on_cause(const Call& call,
                                                    const std::optional<lifecycle::Notice>& mine);
 

@@ -1,6 +1,5 @@
 // The trigger: one round while nothing has happened; a few more, to agree on why, when it fires.
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <optional>
 
@@ -9,30 +8,6 @@
 
 namespace lockstep {
 namespace {
-
-constexpr unsigned kDigitBits = 6;  // a digit is one of the 64 bits of a round's word
-
-unsigned digits_for(std::uint64_t most) {
-  return (static_cast<unsigned>(std::bit_width(most)) + kDigitBits - 1) / kDigitBits;
-}
-
-/// The least of the members' values, of which there is at least one. Rounds can only OR: so digit
-/// by digit, the most significant first, and whoever has a higher one is out.
-Result<std::uint64_t> least(Group& group, const Call& call, std::optional<std::uint64_t> mine,
-                            unsigned digits) {
-  std::uint64_t found = 0;
-  for (unsigned left = digits; left-- > 0;) {
-    constexpr std::uint64_t kDigitMask = (1u << kDigitBits) - 1;
-    const std::uint64_t digit = mine ? (*mine >> (left * kDigitBits)) & kDigitMask : 0;
-    node::Words all;
-    const node::Words own{mine ? std::uint64_t{1} << digit : 0, {}};
-    if (Status status = group.round(call, own, &all); !status.ok()) return status;
-    const auto lowest = static_cast<std::uint64_t>(std::countr_zero(all.word));
-    found = found << kDigitBits | lowest;
-    if (digit != lowest) mine.reset();
-  }
-  return found;
-}
 
 template <std::size_t N>
 void copy_text(char (&to)[N], const std::string& from) {

@@ -1,24 +1,14 @@
-// Asks through squeue: it is where Slurm is, speaks to any version, and links nothing into
-// programs.
+// Asks through squeue and scontrol: they are where Slurm is, speak to any version, and link nothing
+// into programs.
 #include "runtime/lifecycle/scheduler.hpp"
-
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <charconv>
 #include <cstdlib>
 #include <ctime>
-#include <vector>
 
-#include "runtime/base/unique_fd.hpp"
-#include "runtime/config/environment.hpp"
+#include "runtime/lifecycle/command.hpp"
 
 namespace lockstep::lifecycle {
 namespace {
@@ -33,73 +23,13 @@ std::optional<Nanos> read_number(std::string_view text) {
   return value;
 }
 
-/// A child whose output is read until its end, or until patience ends.
-class Question {
- public:
-  explicit Question(const std::string& job) {
-    std::array<int, 2> ends{};
-    if (pipe2(ends.data(), O_CLOEXEC) != 0) return;
-    answer_.reset(ends[0]);
-    const UniqueFd mine(ends[1]);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, mine.get(), STDOUT_FILENO);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    posix_spawnattr_t attributes;
-    posix_spawnattr_init(&attributes);
-    // The rank may block or ignore signals; what it starts must still be possible to end.
-    sigset_t none;
-    sigset_t all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    std::string id = job;
-    // Times as seconds, whatever the user likes to read.
-    std::array<std::string, 8> words = {
-        "env",      "SLURM_TIME_FORMAT=%s", "squeue", "--noheader", "--jobs", id,
-        "--format", "%e|%L|%T|%r"};
-    std::array<char*, 9> argv{};
-    std::transform(words.begin(), words.end(), argv.begin(),
-                   [](auto& word) { return word.data(); });
-    if (posix_spawnp(&pid_, argv[0], &actions, &attributes, argv.data(),
-                     Environment::to_inherit()) != 0)
-      pid_ = -1;
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-  }
-  ~Question() {
-    if (pid_ <= 0) return;
-    if (!has_ended_) kill(pid_, SIGKILL);
-    // Fails where the program has children reaped for it.
-    while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
-    }
-  }
-  Question(const Question&) = delete;
-  Question& operator=(const Question&) = delete;
-
-  std::string read_until(Nanos deadline) {
-    std::string text;
-    std::array<char, 512> part{};
-    while (pid_ > 0 && !has_ended_) {
-      const Nanos left = deadline - now();
-      pollfd one{answer_.get(), POLLIN, 0};
-      if (left <= 0) return {};
-      if (poll(&one, 1, static_cast<int>(left / kMillisecond) + 1) <= 0) continue;
-      const ssize_t count = ::read(answer_.get(), part.data(), part.size());
-      has_ended_ = count <= 0;
-      if (count > 0) text.append(part.data(), static_cast<std::size_t>(count));
-    }
-    return text;
-  }
-
- private:
-  pid_t pid_ = -1;
-  UniqueFd answer_;
-  bool has_ended_ = false;
-};
+Status tell_slurm(const std::vector<std::string>& words, Nanos patience) {
+  const std::optional<Answer> answer = ask(words, Errors::in_output, patience);
+  if (!answer) return {LOCKSTEP_E_DEADLINE, words.front() + " does not answer"};
+  if (answer->is_good()) return {};
+  const std::string first_line = answer->output.substr(0, answer->output.find('\n'));
+  return {LOCKSTEP_E_STATE, first_line.empty() ? words.front() + " failed" : first_line};
+}
 
 }  // namespace
 
@@ -160,10 +90,20 @@ Ending ending_of(const JobState& state) {
 }
 
 std::optional<JobState> ask_slurm(const std::string& job, Nanos patience) {
-  const Nanos deadline = after(now(), patience);
-  Question question(job);
-  const std::string line = question.read_until(deadline);
-  return read_job_state(line, std::time(nullptr));
+  // Times as seconds, whatever the user likes to read.
+  const std::optional<Answer> answer = ask({"env", "SLURM_TIME_FORMAT=%s", "squeue", "--noheader",
+                                            "--jobs", job, "--format", "%e|%L|%T|%r"},
+                                           Errors::dropped, patience);
+  if (!answer) return std::nullopt;
+  return read_job_state(answer->output, std::time(nullptr));
+}
+
+Status requeue(const std::string& job, Nanos patience) {
+  return tell_slurm({"scontrol", "requeue", job}, patience);
+}
+
+Status forbid_requeue(const std::string& job, Nanos patience) {
+  return tell_slurm({"scontrol", "update", "JobId=" + job, "Requeue=0"}, patience);
 }
 
 }  // namespace lockstep::lifecycle

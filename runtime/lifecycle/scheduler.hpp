@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "runtime/base/result.hpp"
 #include "runtime/base/time.hpp"
 
 namespace lockstep::lifecycle {
@@ -33,5 +34,11 @@ Ending ending_of(const JobState& state);
 /// Asks Slurm, which takes some tens of milliseconds when it is well. Nothing if it does not answer
 /// within `patience`. Starts a process.
 std::optional<JobState> ask_slurm(const std::string& job, Nanos patience);
+
+/// Has Slurm end the job and queue it again; its processes are sent SIGTERM soon after. The text of
+/// a failure is Slurm's.
+Status requeue(const std::string& job, Nanos patience);
+/// From now on Slurm does not queue the job again by itself either.
+Status forbid_requeue(const std::string& job, Nanos patience);
 
 }  // namespace lockstep::lifecycle

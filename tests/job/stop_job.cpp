@@ -1,5 +1,5 @@
 // A program that runs until it is asked to stop, and says why: what the life cycle's tests start.
-// usage: stop_job [FILE to save when it stops]
+// usage: stop_job [FILE to save when it stops [what rank 3 wants then: requeue or never]]
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -23,6 +23,13 @@ int main(int argc, char** argv) {
                 why.host.c_str(), why.text.c_str());
     std::fflush(stdout);
     if (argc > 1) job.save(argv[1], [&](std::ostream& out) { out << why.check << '\n'; });
+    if (argc > 2) {
+      using lockstep::Requeue;
+      const Requeue wish = argv[2][0] == 'n' ? Requeue::never : Requeue::wanted;
+      const bool will = job.requeue(job.rank() == 3 ? wish : Requeue::no_opinion, "says rank 3");
+      std::printf("rank %u %s\n", job.rank(), will ? "will be back" : "will not be back");
+      std::fflush(stdout);
+    }
     job.wait_for_everyone({.name = "saved"});
     return EXIT_SUCCESS;
   } catch (const std::exception& error) {

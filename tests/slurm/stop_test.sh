@@ -13,17 +13,19 @@ clean_up() {
 }
 trap clean_up EXIT
 
-# submit NAME "OPTIONS of sbatch" "SETTINGS": a job of 8 ranks on 4 nodes; waits until it runs.
+# submit NAME "OPTIONS of sbatch" "SETTINGS" [WISH]: a job of 8 ranks on 4 nodes; waits until it
+# runs. What it prints when it runs again is added.
 submit() {
-  local name=$1 try
+  local name=$1 wish=${4:-} try
   cat >"$name.sh" <<END
 #!/bin/bash
 export $3 LOCKSTEP_RECORD=$here/$name.json
-srun --mpi=pmix -N4 -n8 $stop_job $here/$name.saved
+srun --mpi=pmix -N4 -n8 $stop_job $here/$name.saved $wish
 echo "srun ended with \$?"
 END
   # shellcheck disable=SC2086 # options
-  on_ctl sbatch --parsable -N4 -n8 $2 -o "$here/$name.log" "$name.sh" >"$name.id"
+  on_ctl sbatch --parsable -N4 -n8 $2 -o "$here/$name.log" --open-mode=append \
+    "$name.sh" >"$name.id"
   for try in $(seq 300); do
     ! grep -q '^started' "$name.log" 2>/dev/null || return 0
     sleep 0.1
@@ -93,6 +95,76 @@ preemption() {
   on_ctl srun -Q -p urgent -N4 hostname >urgent.log || fail "the urgent job did not run"
   stopped job 10 4 'SIGTERM: the job is preempted$'
   ended_well job
+}
+
+# expect_requeue NAME PYTHON: what the record says of it.
+expect_requeue() {
+  python3 -c '
+import json, sys
+record = json.load(open(sys.argv[1]))
+requeue = record["requeue"]
+assert requeue["rank"] == 3 and requeue["host"] == "n1", record
+assert requeue["text"] == "says rank 3", record
+assert eval(sys.argv[2]), record' "$1.json" "$2" || fail "the record of $1"
+}
+slurm_says() { # NAME PATTERN: of that job, at last
+  local try
+  for try in $(seq 300); do
+    ! on_ctl scontrol -o show job "$(cat "$1.id")" | grep -E -- "$2" >/dev/null || return 0
+    sleep 0.1
+  done
+  on_ctl scontrol show job "$(cat "$1.id")"
+  fail "Slurm does not say $2 of $1 (try $try)"
+}
+
+# Its time is over, but not its work: one rank wants it to run again, and it does.
+requeue() {
+  submit job "-t 20" LOCKSTEP_SIGNALS=USR1 requeue
+  on_ctl scancel --signal=USR1 "$(cat job.id)"
+  stopped job 10 2 'SIGUSR1$'
+  slurm_says job 'JobState=PENDING .*Restarts=1 '
+  [ "$(grep -c '^rank [0-7] will be back$' job.log)" -eq 8 ] || fail "not all know it"
+  expect_requeue job 'requeue["verdict"] == "requeue" and requeue["done"]'
+  # Slurm lets it wait for two minutes.
+  on_ctl scontrol update "JobId=$(cat job.id)" StartTime=now
+  slurm_says job 'JobState=RUNNING .*Restarts=1 '
+  local try
+  for try in $(seq 300); do
+    [ "$(grep -c '^started' job.log)" -lt 2 ] || break
+    sleep 0.1
+  done
+  on_ctl scancel --signal=USR1 "$(cat job.id)"
+  slurm_says job 'JobState=PENDING .*Restarts=2 '
+  python3 -c 'import json; assert json.load(open("job.json"))["restarts"] == 1' ||
+    fail "the second run does not know that it is the second (try $try)"
+}
+
+# Slurm would start it anew after the preemption, but one rank has found that there is no point.
+never_again() {
+  submit job "-t 20 --requeue" LOCKSTEP_SIGNALS=TERM never
+  slurm_says job 'Requeue=1 '
+  on_ctl srun -Q -p urgent -N4 hostname >urgent.log || fail "the urgent job did not run"
+  stopped job 10 4 'SIGTERM: the job is preempted$'
+  ended_well job
+  slurm_says job 'JobState=COMPLETED .*Requeue=0 '
+  [ "$(grep -c '^rank [0-7] will not be back$' job.log)" -eq 8 ] || fail "not all know it"
+  expect_requeue job 'requeue["verdict"] == "never" and requeue["done"]'
+}
+
+# A job without a batch script cannot run again: Slurm says so, and so do the record and stderr.
+requeue_refused() {
+  on_ctl env LOCKSTEP_SIGNALS=USR1 LOCKSTEP_RECORD="$here/job.json" \
+    srun --mpi=pmix -N4 -n8 "$stop_job" saved requeue >job.log 2>&1 &
+  local job=$! try
+  for try in $(seq 300); do
+    ! grep -q '^started' job.log || break
+    sleep 0.1
+  done
+  "$testbed" exec n2 pkill -USR1 -n -f "^$stop_job"
+  wait "$job" || fail "the job failed (try $try)"
+  grep -qE 'job [0-9]+ is not queued again: .+' job.log || fail "nobody says so"
+  expect_requeue job 'requeue["verdict"] == "requeue" and not requeue["done"]'
+  expect_requeue job 'requeue["error"] in open("job.log").read()'
 }
 
 # One whose limit is cut while it runs, and one that runs into its own; both take a minute.

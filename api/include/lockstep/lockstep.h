@@ -119,6 +119,9 @@ LOCKSTEP_API int lockstep_is_local_main_process(lockstep_session_t session);
 /** 1 on rank size-1, else 0. */
 LOCKSTEP_API int lockstep_is_last_process(lockstep_session_t session);
 
+/** How often the scheduler has started this job before (SLURM_RESTART_COUNT); 0 at first. */
+LOCKSTEP_API uint32_t lockstep_session_restarts(lockstep_session_t session);
+
 /** One of the session's counters: "rounds", "frames_sent", "frames_received", "frames_rejected",
  * "bytes_sent", "sleeps", "fences", "groups".
  * @return LOCKSTEP_OK; LOCKSTEP_E_INVALID if there is no such counter. */
@@ -277,6 +280,31 @@ LOCKSTEP_API lockstep_status_t lockstep_trigger_before_end(lockstep_session_t se
  * scheduler said at launch (Slurm 23.02 and newer).
  * @param left_ns_p  May be negative; INT64_MAX: there is no limit, or nobody has said. */
 LOCKSTEP_API lockstep_status_t lockstep_time_left(lockstep_session_t session, int64_t *left_ns_p);
+
+/** What a rank wants to become of the job. */
+typedef enum lockstep_requeue {
+  LOCKSTEP_REQUEUE_NO_OPINION = 0,
+  LOCKSTEP_REQUEUE_WANTED = 1, /**< run it again: there is more to do */
+  LOCKSTEP_REQUEUE_NEVER = 2   /**< do not, whatever the others want: it is done, or hopeless */
+} lockstep_requeue_t;
+
+/** Decides together whether the scheduler is to run this job again. Collective over the job; the
+ * last decision counts. If any rank says NEVER the job is not run again, and Slurm is told not to
+ * restart it by itself either, as it does after a preemption or a node's failure. Otherwise one
+ * WANTED is enough.
+ *
+ * It is carried out by lockstep_session_leave(), which waits for all ranks first: Slurm then ends
+ * what still runs of the job, and starts it again after two minutes or later. Needs a batch job
+ * (sbatch) that is not submitted with --no-requeue. Without this call a preempted job that saves
+ * and exits with 0 in time is a completed one to Slurm, and never goes on.
+ *
+ * @param why     One line for LOCKSTEP_RECORD; NULL is allowed, the first 255 bytes count.
+ * @param will_p  May be NULL. 1 on every rank: the scheduler will be asked. 0: it will not, since
+ *                somebody said NEVER, nobody WANTED, or the job was not started by Slurm.
+ * @return as lockstep_wait_for_everyone; LOCKSTEP_E_INVALID. */
+LOCKSTEP_API lockstep_status_t lockstep_requeue(lockstep_session_t session, lockstep_requeue_t wish,
+                                                const char *why, const lockstep_call_t *call,
+                                                int *will_p);
 
 /* ---- data ------------------------------------------------------------------------------------ */
 

@@ -344,6 +344,12 @@ enum class Reason : std::int32_t {
   cancel = LOCKSTEP_REASON_CANCEL,
 };
 
+enum class Requeue {
+  no_opinion = LOCKSTEP_REQUEUE_NO_OPINION,
+  wanted = LOCKSTEP_REQUEUE_WANTED,
+  never = LOCKSTEP_REQUEUE_NEVER,
+};
+
 /// Why the trigger fired; the same on all ranks. See lockstep_trigger_report_t.
 struct TriggerReport {
   Reason reason;
@@ -466,6 +472,19 @@ class Session {
     if (left == INT64_MAX) return std::nullopt;
     return std::chrono::nanoseconds(left);
   }
+
+  /// Decides together whether the scheduler runs this job again once all have left: see
+  /// lockstep_requeue. True on all ranks if it will be asked to.
+  bool requeue(Requeue wish = Requeue::wanted, const std::string& why = {},
+               const Options& options = {}, const Where& where = Where::current()) {
+    const lockstep_call_t call = options.at(where);
+    int will = 0;
+    detail::check(lockstep_requeue(handle_.get(), static_cast<lockstep_requeue_t>(wish),
+                                   why.c_str(), &call, &will));
+    return will != 0;
+  }
+  /// How often the scheduler has started this job before.
+  std::uint32_t restarts() const { return lockstep_session_restarts(handle_.get()); }
 
   /// This rank's half-open range of `total` items.
   std::pair<std::uint64_t, std::uint64_t> split_between_processes(std::uint64_t total) const {
