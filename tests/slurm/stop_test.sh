@@ -1,8 +1,9 @@
 #!/bin/bash
 # Jobs that are asked to stop: all ranks leave at the same step, know why, and have time to save.
-# Usage: stop_test.sh CASE TESTBED STOP_JOB
+# Usage: stop_test.sh CASE TESTBED STOP_JOB NGRAM
 set -euo pipefail
-case_name=$1 testbed=$2 stop_job=$3
+case_name=$1 testbed=$2 stop_job=$3 ngram=$4
+examples=$(cd "$(dirname "$0")/../../slurm/examples" && pwd)
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 skip_without_testbed
@@ -165,6 +166,34 @@ requeue_refused() {
   grep -qE 'job [0-9]+ is not queued again: .+' job.log || fail "nobody says so"
   expect_requeue job 'requeue["verdict"] == "requeue" and not requeue["done"]'
   expect_requeue job 'requeue["error"] in open("job.log").read()'
+}
+
+# The example is preempted, is run again, and ends with the model of an undisturbed run. It stops by
+# itself when it has learnt enough: at the same step too.
+preempted_example() {
+  local try words=(--cache "$here" --node-cache /tmp --steps 150 --min-gain 0.3 --patience 5)
+  run srun --mpi=pmix -N4 -n8 "$ngram" "${words[@]}" --output undisturbed.model
+  expect_status 0
+  grep -E '^all stopped' run.log >undisturbed.end || fail "the undisturbed run did not stop early"
+
+  on_ctl sbatch --parsable -t 20 -o "$here/job.log" "$examples/requeue.sbatch" \
+    "$ngram" "${words[@]}" --output preempted.model --checkpoint state --pause 20 >job.id
+  for try in $(seq 300); do
+    ! grep -qE '^ *1[0-9]/150' job.log 2>/dev/null || break
+    sleep 0.1
+  done
+  on_ctl srun -Q -p urgent -N4 hostname >urgent.log || fail "the urgent job did not run"
+  slurm_says job 'JobState=PENDING .*Restarts=1 '
+  grep -qE '^all stopped at step [0-9]+ of 150: SIGTERM: the job is preempted' job.log ||
+    fail "it was not preempted (try $try)"
+  [ -s state ] && [ ! -e preempted.model ] || fail "not the files of an interrupted run"
+  on_ctl scontrol update "JobId=$(cat job.id)" StartTime=now
+  slurm_says job 'JobState=COMPLETED .*Restarts=1 '
+  grep -qE '^job [0-9]+, run 2, on n' job.log || fail "there was no second run"
+  grep -qE '^  goes on       after step [0-9]+, from state$' job.log || fail "it began anew"
+  cmp undisturbed.model preempted.model || fail "another model after a preemption"
+  grep -E '^all stopped' job.log | tail -n 1 | cmp - undisturbed.end || fail "another last step"
+  [ ! -e state ] || fail "the checkpoint is still there"
 }
 
 # One whose limit is cut while it runs, and one that runs into its own; both take a minute.

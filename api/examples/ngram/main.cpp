@@ -5,6 +5,7 @@
 // chapters.
 #include "lockstep/lockstep.hpp"
 
+#include "checkpoint.hpp"
 #include "dataset.hpp"
 #include "files.hpp"
 #include "model.hpp"
@@ -19,11 +20,13 @@
 
 #include <cstdio>
 #include <memory>
+#include <vector>
 
 namespace ngram {
 namespace {
 
 namespace fs = std::filesystem;
+using lockstep::Requeue;
 using lockstep::Session;
 
 /// Names that main has chosen and everybody knows. They are those of this run only, so that runs
@@ -46,6 +49,7 @@ Places choose_places(Session& session, const Options& options) {
   together(session, "choose the folders", [&] {
     session.on_main_process([&] {
       check_can_save(options.output);
+      if (!options.checkpoint.empty()) check_can_save(options.checkpoint);
       const std::string name = dataset_name(options.data, options.seed);
       const fs::path cache = fs::absolute(options.cache);
       places.owner = std::make_unique<TemporaryFolder>(cache, "run-");
@@ -134,6 +138,13 @@ std::uint64_t compare(Session& session, const Model& model) {
   return hash;
 }
 
+/// Somebody from outside wants the nodes back, and there is more to do, and a way to go on later.
+bool is_interrupted(const Options& options, const Training& training,
+                    const std::vector<std::uint32_t>& askers) {
+  return training.has_stopped && askers.empty() && training.steps < options.steps &&
+         !options.checkpoint.empty();
+}
+
 void run(Session& session, const Options& options) {
   Report report(session, options);
   report.greeting();
@@ -148,19 +159,31 @@ void run(Session& session, const Options& options) {
   report.node_caches(*node.data);
 
   // Act together on a trigger: all stop at the same step.
-  const Training training =
-      train(session, options, *node.data, [&](const Training& so_far) { report.progress(so_far); });
+  Training training = resume(session, options, *node.data);
+  report.start_of_steps(training);
+  train(session, options, *node.data, training,
+        [&](const Training& so_far) { report.progress(so_far); });
 
   // Wait for everyone: nobody saves before the last one has done its steps.
   session.wait_for_everyone({.name = "all have counted"});
   const auto askers = find_askers(session, training.has_asked);
   report.end_of_steps(training, askers);
   report.rank_table(training, askers);
+  if (is_interrupted(options, training, askers)) {
+    save_checkpoint(session, options, *node.data, training, places.folder);
+    report.interruption(session.requeue(Requeue::wanted, session.last_trigger().text));
+    return;
+  }
 
   const Model model = save_and_load(session, options, places, training.model);
   const std::uint64_t hash = compare(session, model);
   session.on_main_process(
       [&] { report.result(model, hash, perplexity(model, node.data->all_held_out())); });
+  session.on_main_process([&] {
+    std::error_code
+        ignored;  // The next run begins anew, or finds that there is nothing left to do.
+    fs::remove(options.checkpoint, ignored);
+  });
 }
 
 }  // namespace

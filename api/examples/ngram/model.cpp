@@ -144,8 +144,11 @@ std::string Model::bytes() const {
 }
 
 Model Model::load(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  const std::string_view payload = unseal(file.bytes(), kKind, path);
+  return from_bytes(MappedFile(path).bytes(), path);
+}
+
+Model Model::from_bytes(std::string_view bytes, const std::filesystem::path& path) {
+  const std::string_view payload = unseal(bytes, kKind, path);
   const std::uint64_t order = payload.size() % 16 == 8 ? get_u64(payload, 0) : 0;
   if (order < 1 || order > 8) {
     throw std::runtime_error(fmt::format("{} is not a model of this program", path.string()));

@@ -33,6 +33,8 @@ class Model {
   /// The file's bytes: n-grams in ascending order, so equal models are equal files.
   [[nodiscard]] std::string bytes() const;
   static Model load(const std::filesystem::path& path);
+  /// From bytes(); `path` is where they were found.
+  static Model from_bytes(std::string_view bytes, const std::filesystem::path& path);
 
   [[nodiscard]] std::uint32_t order() const { return order_; }
   [[nodiscard]] std::uint64_t size() const { return longest_; }  ///< n-grams of full length

@@ -46,9 +46,9 @@ constexpr const char* kFooter =
     "  lockstep run -n 8 ngram --no-trigger --output a.model the same model for any number of "
     "ranks\n"
     "\n"
-    "On a cluster --cache must be on a file system that all nodes share, and so must the folder "
-    "of\n"
-    "--output, as every rank loads the model. Only the main process reads --data.\n"
+    "On a cluster --cache must be on a file system that all nodes share, and so must the "
+    "folders\n"
+    "of --output and --checkpoint, as every rank loads them. Only the main process reads --data.\n"
     "Exit code: 0 if all went well, else 1 on every rank.";
 
 void add_options(CLI::App& app, Options& options, bool& no_trigger) {
@@ -59,6 +59,10 @@ void add_options(CLI::App& app, Options& options, bool& no_trigger) {
   app.add_option("--output", options.output, "Where the model is saved")
       ->type_name("FILE")
       ->capture_default_str();
+  app.add_option("--checkpoint", options.checkpoint,
+                 "When asked to stop (LOCKSTEP_SIGNALS, time limit), save the state here and ask "
+                 "Slurm to run again; go on from here if it is there")
+      ->type_name("FILE");
   app.add_option("--order", options.order, "Letters of an n-gram")
       ->type_name("N")
       ->check(Range(1, 8))

@@ -12,6 +12,7 @@ struct Options {
   std::filesystem::path cache;       ///< shared by all nodes
   std::filesystem::path node_cache;  ///< each node's own
   std::filesystem::path output = "ngram.model";
+  std::filesystem::path checkpoint;  ///< empty: a run that is asked to stop is not to go on later
   std::uint32_t order = 5;
   std::uint64_t steps = 20;
   std::uint64_t patience = 2;

@@ -49,12 +49,20 @@ void Report::node_caches(const Dataset& data) {
                   session_.node_count() == 1 ? "one copy" : "a copy per node",
                   grouped(data.words()), grouped(data.held_out_words()),
                   options_.node_cache.string()));
-  say(fmt::format("  early stop    {}\n",
+  say(fmt::format("  early stop    {}",
                   options_.stop_early
                       ? fmt::format("when {} in a row gain less than {} % on any rank",
                                     plural(options_.patience, "step"), options_.min_gain)
                       : "off"));
-  say("      step      words of rank 0   perplexity       gain");
+}
+
+void Report::start_of_steps(const Training& training) {
+  if (training.steps > 0) {
+    say(fmt::format("  goes on       after step {}, from {}", training.steps,
+                    options_.checkpoint.string()));
+  }
+  say("\n      step      words of rank 0   perplexity       gain");
+  last_shown_ = training.perplexity;
 }
 
 void Report::progress(const Training& training) {
@@ -73,8 +81,9 @@ void Report::progress(const Training& training) {
 
 void Report::end_of_steps(const Training& training, const std::vector<std::uint32_t>& askers) {
   if (training.has_stopped) {
-    say(fmt::format("\nall stopped at step {} of {}: {} asked to\n", training.steps, options_.steps,
-                    names(askers)));
+    const std::string why =
+        askers.empty() ? session_.last_trigger().text : names(askers) + " asked to";
+    say(fmt::format("\nall stopped at step {} of {}: {}\n", training.steps, options_.steps, why));
   } else {
     say(fmt::format("\nall have done {}\n", plural(options_.steps, "step")));
   }
@@ -84,7 +93,9 @@ void Report::rank_table(const Training& training, const std::vector<std::uint32_
   std::string row;
   if (!options_.quiet) {
     std::string why = training.share == 0 ? "had no words" : "did all its steps";
-    if (training.has_stopped) why = fmt::format("{} asked", names(askers));
+    if (training.has_stopped) {
+      why = askers.empty() ? session_.last_trigger().text : names(askers) + " asked";
+    }
     if (training.has_asked) {
       why = fmt::format("asked: {} gained too little", plural(options_.patience, "step"));
     }
@@ -99,6 +110,12 @@ void Report::rank_table(const Training& training, const std::vector<std::uint32_
                        training.steps, training.perplexity, why);
   }
   session_.print_in_order(row, {.name = "table of ranks"});
+}
+
+void Report::interruption(bool runs_again) {
+  say(fmt::format("\ncheckpoint      {}", std::filesystem::absolute(options_.checkpoint).string()));
+  say(runs_again ? "  goes on       when Slurm starts this job again"
+                 : "  goes on       when the same command is typed again");
 }
 
 void Report::result(const Model& model, std::uint64_t hash, double perplexity) {

@@ -23,12 +23,16 @@ class Report {
   void greeting();
   void dataset(const std::string& where, bool is_new);
   void node_caches(const Dataset& data);
+  /// Says where an interrupted run goes on.
+  void start_of_steps(const Training& training);
   /// At most some forty lines, however many steps there are.
   void progress(const Training& training);
   /// `askers`: the ranks that raised the trigger.
   void end_of_steps(const Training& training, const std::vector<std::uint32_t>& askers);
   /// A line per rank, in the order of ranks. Collective.
   void rank_table(const Training& training, const std::vector<std::uint32_t>& askers);
+  /// `runs_again`: Slurm will be asked for it.
+  void interruption(bool runs_again);
   void result(const Model& model, std::uint64_t hash, double perplexity);
 
  private:

@@ -38,13 +38,12 @@ void together(Session& session, const char* what, const std::function<void()>& f
     throw;  // A member is lost: nobody is there to agree with.
   } catch (const std::exception& error) {
     failure = error.what();
-    session.set_trigger();
   }
-  if (!session.check_trigger({.name = what})) return;
-
+  // Not by the trigger, which a signal may raise at any time: by who is in the same boat.
+  const auto like_me = session.job().split(failure ? 1 : 0, {.name = what});
+  if (!failure && like_me->size() == session.size()) return;
   // When one goes first and fails, all who waited for it fail too; the lowest rank is the cause.
-  const auto failed = session.job().split(failure ? std::optional<std::uint32_t>(0) : std::nullopt);
-  if (failed && failed->rank() == 0) complain(session, *failure);
+  if (failure && like_me->rank() == 0) complain(session, *failure);
   throw Failed{};
 }
 

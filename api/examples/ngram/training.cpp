@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
 #include <string_view>
 #include <thread>
 
@@ -23,29 +22,6 @@ struct WordRange {
   }
 };
 
-/// Notices when a number that should fall does not any more.
-class Patience {
- public:
-  struct Limits {
-    std::uint64_t poor_steps = 1;
-    double min_gain = 0;  ///< fraction of the best so far
-  };
-  explicit Patience(Limits limits) : limits_(limits) {}
-
-  /// True from the time on when `poor_steps` steps in a row have gained less than `min_gain`.
-  bool is_over_after(double value) {
-    const bool is_first = best_ == std::numeric_limits<double>::infinity();
-    poor_ = is_first || value < best_ * (1 - limits_.min_gain) ? 0 : poor_ + 1;
-    best_ = std::min(best_, value);
-    return poor_ >= limits_.poor_steps;
-  }
-
- private:
-  Limits limits_;
-  double best_ = std::numeric_limits<double>::infinity();
-  std::uint64_t poor_ = 0;
-};
-
 /// Some held-out words, others for every rank.
 std::vector<std::string_view> held_out_sample(const Dataset& data, std::uint64_t seed) {
   constexpr std::uint64_t kSample = 400;
@@ -60,13 +36,21 @@ std::vector<std::string_view> held_out_sample(const Dataset& data, std::uint64_t
 
 }  // namespace
 
-Training train(lockstep::Session& session, const Options& options, const Dataset& data,
-               const std::function<void(const Training&)>& after_step) {
+bool Patience::is_over_after(double value, const Limits& limits) {
+  const bool is_first = best == std::numeric_limits<double>::infinity();
+  poor = is_first || value < best * (1 - limits.min_gain) ? 0 : poor + 1;
+  best = std::min(best, value);
+  return poor >= limits.poor_steps;
+}
+
+void train(lockstep::Session& session, const Options& options, const Dataset& data,
+           Training& training, const std::function<void(const Training&)>& after_step) {
   const auto [begin, end] = session.split_between_processes(data.words());
   const WordRange share{begin, end};
   const auto held_out = held_out_sample(data, options.seed + session.rank());
-  Patience patience({.poor_steps = options.patience, .min_gain = options.min_gain / 100});
-  Training training(options.order);
+  const Patience::Limits limits{.poor_steps = options.patience, .min_gain = options.min_gain / 100};
+  // Signals and the time limit raise the trigger too: it is worth asking where they can be obeyed.
+  const bool may_stop = options.stop_early || !options.checkpoint.empty();
   training.share = share.size();
 
   while (training.steps < options.steps && !training.has_stopped) {
@@ -76,18 +60,16 @@ Training train(lockstep::Session& session, const Options& options, const Dataset
     training.words += slice.size();
     training.steps += 1;
 
-    if (options.stop_early) {
-      // A rank that had nothing to learn in a step cannot judge it.
-      if (slice.size() > 0 && patience.is_over_after(training.perplexity)) {
-        session.set_trigger();
-        training.has_asked = true;
-      }
-      training.has_stopped = session.check_trigger({.name = "early stop"});
+    // A rank that had nothing to learn in a step cannot judge it.
+    if (options.stop_early && slice.size() > 0 &&
+        training.patience.is_over_after(training.perplexity, limits)) {
+      session.set_trigger();
+      training.has_asked = true;
     }
+    if (may_stop) training.has_stopped = session.check_trigger({.name = "stop"});
     after_step(training);
     std::this_thread::sleep_for(std::chrono::milliseconds(options.pause_ms));
   }
-  return training;
 }
 
 std::vector<std::uint32_t> find_askers(lockstep::Session& session, bool has_asked) {

@@ -234,6 +234,93 @@ killed_main_alone() {
   expect_no_leftovers
 }
 
+# start ARGS...: a slow job in the background, that SIGUSR1 stops.
+start() {
+  : >run.log
+  LOCKSTEP_SIGNALS=USR1 timeout -k 5 100 "$lockstep" run -n 5 --nodes 3 "$ngram" --cache cache \
+    --node-cache node --output words.model --steps 100 "$@" >run.log 2>&1 &
+  job=$!
+}
+# signal PATTERN: to one rank, as soon as that is in the log.
+signal() {
+  local pid='' one try
+  for try in $(seq 600); do
+    if grep -qE -- "$1" run.log; then break; fi
+    kill -0 "$job" 2>/dev/null || fail "the job ended before the signal"
+    sleep 0.05
+  done
+  for one in $(pgrep -x ngram); do
+    [ "$(readlink "/proc/$one/cwd")" != "$here" ] || pid=$one
+  done
+  kill -USR1 "$pid" || fail "no rank is there after $try tries"
+}
+ended() {
+  rc=0
+  wait "$job" || rc=$?
+  job=
+  expect_success
+  expect_no_leftovers
+}
+
+# Interrupted twice, wherever: the model of the run that goes on is that of an undisturbed one, and
+# so is the step at which it stops.
+goes_on() {
+  local options time
+  for options in "--min-gain 0.3 --patience 5" --no-trigger; do
+    # shellcheck disable=SC2086 # options
+    run 5 3 --steps 100 $options
+    expect_success
+    mv words.model reference.model
+    grep -E '^all (stopped|have done)' run.log >reference.end
+    [ "$options" = --no-trigger ] || grep -qE 'step [3-8][0-9] of' reference.end ||
+      fail "the reference stops too early or too late for this test"
+    for time in 1 2; do
+      # shellcheck disable=SC2086 # options
+      start $options --checkpoint state --pause 20
+      signal "^ *${time}[0-9]/100"
+      ended
+      grep -qE "^all stopped at step [0-9]+ of 100: SIGUSR1" run.log || fail "it did not stop"
+      grep -qE '^checkpoint  .*/state$' run.log || fail "it does not name the checkpoint"
+      [ -s state ] && [ ! -e words.model ] || fail "not the files of an interrupted run"
+    done
+    [ "$options" = --no-trigger ] || bad_checkpoints
+    # shellcheck disable=SC2086 # options
+    run 5 3 --steps 100 $options --checkpoint state
+    expect_success
+    grep -qE '^  goes on       after step [0-9]+, from state$' run.log || fail "it did not go on"
+    cmp words.model reference.model || fail "another model after an interruption"
+    grep -E '^all (stopped|have done)' run.log | cmp - reference.end || fail "another last step"
+    [ ! -e state ] || fail "the checkpoint of a run that is over is still there"
+    rm words.model
+  done
+}
+
+# Those of another run, or damaged ones, are refused and stay.
+bad_checkpoints() {
+  local good="--steps 100 --min-gain 0.3 --patience 5 --checkpoint state"
+  # shellcheck disable=SC2086 # options
+  {
+    run 4 2 $good; expect_failure 'state was made by 5 ranks, and these are 4;'
+    run 5 3 $good --seed 2; expect_failure 'state was made by another run'
+    run 5 3 $good --order 4; expect_failure 'state was made by another run'
+    cp state whole
+    printf 'X' | dd of=state bs=1 seek=5000 conv=notrunc status=none
+    run 5 3 $good; expect_failure 'state is damaged: its hash is'
+    : >state
+    run 5 3 $good; expect_failure 'state is damaged: it has only 0 bytes'
+    mv whole state
+  }
+}
+
+# A signal at any time is a wish to stop and no failure, also while the data is being prepared.
+signal_at_once() {
+  start --pause 20
+  signal '^ngram: '
+  ended
+  grep -qE '^all stopped at step [0-9]+ of 100: SIGUSR1' run.log || fail "it did not stop"
+  grep -qE 'the same on all 5 ranks' run.log || fail "it has not saved what it had"
+}
+
 hello_c() {
   timeout -k 5 60 "$lockstep" run -n 8 --nodes 4 "$hello_c" >run.log 2>&1 || fail "exit code $?"
   local rank node
