@@ -11,6 +11,7 @@
 #include "runtime/base/time.hpp"
 #include "runtime/bootstrap/identity.hpp"
 #include "runtime/config/config.hpp"
+#include "runtime/node/exits.hpp"
 #include "runtime/node/local_group.hpp"
 #include "runtime/node/page.hpp"
 #include "runtime/observe/counters.hpp"
@@ -59,6 +60,7 @@ struct Surroundings {
   /// Above each node, as far as this process needs to know: all of them on node leaders, those of
   /// its own groups on other leaders.
   std::vector<topology::SwitchPath> switches{};
+  node::Exits exits{};  ///< where Slurm tells
 };
 
 class Group {
@@ -106,6 +108,8 @@ class Group {
   void report(const Watch& watch, Nanos time) const;
   void fail_here(engine::Verdict verdict);
   bool is_gone(std::uint32_t local_member) const;
+  bool has_ended(Rank rank) const;
+  std::string obituary(std::uint32_t local_member) const;
   std::string whereabouts(const RankSet& ranks) const;
   Status broken(const Call& call) const;
   Status wait_for_outcome(const Call& call, std::uint64_t section);

@@ -4,6 +4,8 @@
 #include <signal.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -41,10 +43,14 @@ Status Group::look_at_round(Watch& watch, Nanos time) {
   if (time >= watch.next_life_sign) {
     watch.next_life_sign = after(time, kLifeSigns);
     RankSet gone;
+    std::string how;
     bool leader_is_gone = false;
     for (std::uint32_t member = 0; member < local_->size(); ++member) {
       if (local_->entered(member) >= epoch_ && !(is_wide_ && member == 0)) continue;
       if (!is_gone(member)) continue;
+      constexpr std::size_t kHowMax = 200;  // the others are named without
+      const std::string one = how.size() < kHowMax ? obituary(member) : "";
+      if (!one.empty()) how += (how.empty() ? "" : "; ") + one;
       gone.append(local_ranks_[member]);
       leader_is_gone = leader_is_gone || member == 0;
     }
@@ -53,6 +59,7 @@ Status Group::look_at_round(Watch& watch, Nanos time) {
       engine::Verdict verdict;
       verdict.cause = LOCKSTEP_E_LOST;
       verdict.epoch = epoch_;
+      verdict.text = std::move(how);
       verdict.missing = std::move(gone);
       fail_here(std::move(verdict));
     }
@@ -109,10 +116,11 @@ Status Group::look_at_section(Watch& watch, Nanos time) {
     is_lost = is_lost || (first_is_here && is_gone(0));
   }
   if (is_lost) {
+    const std::string how = first_is_here ? obituary(0) : "";
     return {LOCKSTEP_E_LOST,
             fmt::format("{}: rank {} on {}, which went first, is gone without having said how its "
-                        "section ended",
-                        watch.call.text(), first, host),
+                        "section ended{}",
+                        watch.call.text(), first, host, how.empty() ? "" : ": " + how),
             {first}};
   }
   if (time < watch.deadline) return {};
@@ -125,17 +133,37 @@ Status Group::look_at_section(Watch& watch, Nanos time) {
 
 /// Has left the session, or its process has ended; false also means "cannot be told from here".
 bool Group::is_gone(std::uint32_t local_member) const {
-  if (local_->has_left(local_member)) return true;
-  const Rank rank = local_ranks_[local_member];
+  return local_->has_left(local_member) || has_ended(local_ranks_[local_member]);
+}
+
+bool Group::has_ended(Rank rank) const {
   const node::Member* mine = nullptr;
   const node::Member* other = nullptr;
   for (const node::Member& member : around_.page.members()) {
     if (member.rank == around_.identity.rank) mine = &member;
     if (member.rank == rank) other = &member;
   }
-  if (mine == nullptr || other == nullptr || mine->pid_namespace != other->pid_namespace)
-    return false;
-  return kill(static_cast<pid_t>(other->pid), 0) != 0 && errno == ESRCH;
+  if (mine == nullptr || other == nullptr) return false;
+  if (mine->pid_namespace == other->pid_namespace) {
+    return kill(static_cast<pid_t>(other->pid), 0) != 0 && errno == ESRCH;
+  }
+  const auto task = around_.exits.task_of(rank);
+  return task && task->wait_status;
+}
+
+/// "rank 3 was killed by SIGKILL", as far as it is known; empty otherwise.
+std::string Group::obituary(std::uint32_t local_member) const {
+  const Rank rank = local_ranks_[local_member];
+  if (local_->has_left(local_member)) return fmt::format("rank {} has left the session", rank);
+  // Slurm's daemon tells a moment after the process is gone.
+  const Nanos deadline = after(now(), 50 * kMillisecond);
+  auto task = around_.exits.task_of(rank);
+  while (task && !task->wait_status && now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    task = around_.exits.task_of(rank);
+  }
+  if (!task || !task->wait_status) return {};
+  return fmt::format("rank {} {}", rank, node::describe_exit(*task->wait_status));
 }
 
 std::string Group::whereabouts(const RankSet& ranks) const {

@@ -288,9 +288,9 @@ class Session::Joiner {
     const bool has_cores = head.host_ranks <= head.cores;
     policy.spin = session_.config_.spin >= 0 ? session_.config_.spin : has_cores ? kSpin : 0;
     policy.yield = session_.config_.yield;
-    session_.around_.emplace(Surroundings{session_.config_, who(), session_.page_,
-                                          session_.counters_, policy, session_.port_.get(),
-                                          head.can_publish != 0, std::move(switches_)});
+    session_.around_.emplace(Surroundings{
+        session_.config_, who(), session_.page_, session_.counters_, policy, session_.port_.get(),
+        head.can_publish != 0, std::move(switches_), node::Exits::find(environment_, who().rank)});
     if (session_.port_ == nullptr) return {};
     session_.port_->set_session(head.session);
     for (NodeIndex node = 0; node < nodes(); ++node) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <span>
 
 namespace lockstep {
 namespace {
@@ -19,6 +20,13 @@ constexpr std::array kUsable = {
     Named{"HUP", SIGHUP},   Named{"INT", SIGINT},   Named{"QUIT", SIGQUIT}, Named{"TERM", SIGTERM},
     Named{"USR1", SIGUSR1}, Named{"USR2", SIGUSR2}, Named{"CONT", SIGCONT}, Named{"URG", SIGURG},
     Named{"XCPU", SIGXCPU}, Named{"ALRM", SIGALRM}, Named{"PWR", SIGPWR},
+};
+
+/// No trigger can be made of these, but processes end by them.
+constexpr std::array kDeadly = {
+    Named{"KILL", SIGKILL}, Named{"SEGV", SIGSEGV}, Named{"BUS", SIGBUS},   Named{"ABRT", SIGABRT},
+    Named{"FPE", SIGFPE},   Named{"ILL", SIGILL},   Named{"PIPE", SIGPIPE}, Named{"SYS", SIGSYS},
+    Named{"TRAP", SIGTRAP}, Named{"XFSZ", SIGXFSZ},
 };
 
 }  // namespace
@@ -45,8 +53,10 @@ std::optional<std::vector<int>> read_signals(std::string_view text) {
 }
 
 std::string signal_name(int signal) {
-  for (const Named& one : kUsable) {
-    if (one.number == signal) return fmt::format("SIG{}", one.name);
+  for (const std::span<const Named> list : {std::span<const Named>(kUsable), {kDeadly}}) {
+    for (const Named& one : list) {
+      if (one.number == signal) return fmt::format("SIG{}", one.name);
+    }
   }
   return fmt::format("signal {}", signal);
 }

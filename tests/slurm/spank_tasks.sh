@@ -272,6 +272,20 @@ lockstep_job() {
   expect_lines 0 'not a setting'
 }
 
+# Everybody is told how the lost rank ended, by a verdict that Slurm's daemon has helped to.
+verdicts_tell_exits() {
+  run srun --mpi=pmix --kill-on-bad-exit=0 -N2 -n6 "$fault_job" die 1
+  expect_lines 5 '^rank [02-5]: lost missing 1: .*rank 1 on n0 \(rank 1 was killed by SIGKILL\)$'
+  run srun --mpi=pmix --kill-on-bad-exit=0 -N1 -n3 "$fault_job" die_first
+  expect_lines 2 '^rank [12]: lost missing 0: .*section ended: rank 0 was killed by SIGKILL$'
+  # Ranks that do not see each other's processes have to wait for the deadline otherwise. (A signal
+  # from itself does not end the first process of a namespace; so that is a shell.)
+  # shellcheck disable=SC2016 # for that shell
+  run srun --mpi=pmix --kill-on-bad-exit=0 -N2 -n6 unshare --pid --fork --kill-child \
+    sh -c '"$0" die 1; exit $?' "$fault_job"
+  expect_lines 5 '^rank [02-5]: lost missing 1: .*rank 1 on n0 \(rank 1 exited with 137\)$'
+}
+
 # Twice in the plugstack: one key and one page, not two of each.
 twice_is_once() {
   local second
