@@ -14,7 +14,8 @@
 namespace lockstep {
 namespace {
 constexpr Nanos kLifeSigns = 500 * kMillisecond;  // how often processes of this node are looked at
-}
+constexpr Nanos kStandstill = kSecond;            // a waiting process looks ten times as often
+}  // namespace
 
 Status Group::look(Watch& watch) {
   const Nanos time = now();
@@ -25,7 +26,14 @@ Status Group::look(Watch& watch) {
     watch.deadline = after(watch.start, watch.call.timeout.value_or(standard));
     watch.next_report = after(watch.start, around_.config.report);
     watch.next_life_sign = after(watch.start, kLifeSigns);
+    watch.last_look = time;
   }
+  // Stopped meanwhile, with the whole job perhaps (scontrol suspend): that is nobody's fault.
+  if (const Nanos gap = time - watch.last_look; gap > kStandstill) {
+    watch.deadline = after(watch.deadline, gap);
+    watch.next_report = after(watch.next_report, gap);
+  }
+  watch.last_look = time;
   if (local_->is_broken()) return broken(watch.call);
   const Status status = watch.is_round ? look_at_round(watch, time) : look_at_section(watch, time);
   if (!status.ok()) return status;

@@ -12,6 +12,7 @@ struct Group::Watch {
   Nanos deadline = 0;  ///< 0: not computed yet
   Nanos next_report = 0;
   Nanos next_life_sign = 0;
+  Nanos last_look = 0;
   bool has_expired = false;  ///< the leader was told; it now has time to ask the other nodes
 };
 

@@ -13,6 +13,7 @@
 #include <map>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "lockstep/lockstep.hpp"
 
@@ -106,6 +107,29 @@ void stay(Session& s, const char* culprits) {
   observe(s, [&] { s.wait_for_everyone({.name = "epoch end", .timeout = 5s}); });
 }
 
+/// All are stopped for longer than the timeout, as by `scontrol suspend`; the culprit comes last.
+void suspend(Session& s, const char* culprits) {
+  std::vector<pid_t> pids;
+  for (std::uint32_t r = 0; r < s.size(); ++r) {
+    pids.push_back(s.job().broadcast_value(getpid(), r));
+  }
+  s.wait_for_everyone();
+  if (s.is_main_process() && fork() == 0) {
+    const pid_t last = pids[std::strtoul(culprits, nullptr, 10)];
+    std::this_thread::sleep_for(300ms);
+    for (const pid_t pid : pids) kill(pid, SIGSTOP);
+    std::this_thread::sleep_for(3s);
+    for (const pid_t pid : pids) {
+      if (pid != last) kill(pid, SIGCONT);
+    }
+    std::this_thread::sleep_for(500ms);
+    kill(last, SIGCONT);
+    _exit(0);
+  }
+  if (is_culprit(s, culprits)) std::this_thread::sleep_for(1s);
+  observe(s, [&] { s.wait_for_everyone({.name = "epoch end", .timeout = 2s}); });
+}
+
 /// The first of a section dies in it.
 void die_first(Session& s, const char*) {
   s.wait_for_everyone();
@@ -168,17 +192,12 @@ int main(int argc, char** argv) {
     return 0;
   }
   const std::map<std::string, void (*)(Session&, const char*)> modes = {
-      {"late", late},
-      {"slow", slow},
-      {"mismatch", mismatch},
-      {"names", names},
-      {"leave", leave},
-      {"die", die},
-      {"die_first", die_first},
-      {"skip_section", skip_section},
-      {"fork", fork_child},
-      {"long_first", long_first},
-      {"stay", stay}};
+      {"late", late},           {"slow", slow},
+      {"mismatch", mismatch},   {"names", names},
+      {"leave", leave},         {"die", die},
+      {"die_first", die_first}, {"skip_section", skip_section},
+      {"fork", fork_child},     {"long_first", long_first},
+      {"stay", stay},           {"suspend", suspend}};
   try {
     Session session;
     if (mode != "never_joins") modes.at(mode)(session, culprits);

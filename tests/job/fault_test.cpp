@@ -79,6 +79,12 @@ TEST_P(Fault, SlowIsNotDead) {
   expect_lines(finished, static_cast<std::size_t>(shape.ranks), ": ok$");
 }
 
+TEST_P(Fault, AJobThatWasStoppedAsAWholeGoesOn) {
+  const Shape shape = GetParam();
+  const Finished finished = run(job(shape, "suspend " + std::to_string(shape.ranks - 1)));
+  expect_lines(finished, static_cast<std::size_t>(shape.ranks), ": ok$");
+}
+
 TEST_P(Fault, ABarrierAgainstATriggerCheckShowsBothSites) {
   const Shape shape = GetParam();
   const Finished finished = run(job(shape, "mismatch " + std::to_string(shape.ranks - 1)));
