@@ -353,7 +353,7 @@ lockstep_status_t lockstep_last_trigger(lockstep_session_t session,
 
 lockstep_status_t lockstep_trigger_on_signal(lockstep_session_t session, int signal) {
   if (!is_live(session)) return refuse(session);
-  return guard([&] { return pass_on(of(session)->watch().on_signal(signal)); });
+  return guard([&] { return pass_on(of(session)->trigger_on_signal(signal)); });
 }
 
 lockstep_status_t lockstep_trigger_before_end(lockstep_session_t session, int64_t margin_ns) {

@@ -61,6 +61,12 @@ Status Session::open_port() {
   return {};
 }
 
+Status Session::trigger_on_signal(int signal) {
+  Status status = watch_.on_signal(signal);
+  if (status.ok() && identity().rank == 0) adviser_.await(signal);
+  return status;
+}
+
 void Session::write_record() const {
   if (identity().rank != 0 || config_.record.empty()) return;
   if (Status status = record_.write(config_.record, identity()); !status.ok()) {

@@ -13,6 +13,7 @@
 #include "runtime/config/config.hpp"
 #include "runtime/end_record.hpp"
 #include "runtime/group.hpp"
+#include "runtime/lifecycle/advice.hpp"
 #include "runtime/lifecycle/watch.hpp"
 #include "runtime/node/page.hpp"
 #include "runtime/observe/counters.hpp"
@@ -48,6 +49,7 @@ class Session {
 
   /// What may ask the job to stop.
   lifecycle::Watch& watch() noexcept { return watch_; }
+  Status trigger_on_signal(int signal);
   Result<bool> check_trigger(const Call& call);
   /// Of the last check that fired.
   const std::optional<lockstep_trigger_report_t>& trigger_report() const noexcept {
@@ -84,6 +86,7 @@ class Session {
   std::mutex groups_mutex_;
   std::vector<std::unique_ptr<Group>> groups_;
   lifecycle::Watch watch_;
+  lifecycle::Adviser adviser_;
   EndRecord record_;
 };
 

@@ -77,6 +77,9 @@ class Session::Joiner {
     session_.record_.started = std::time(nullptr);
     session_.record_.slurm_job = environment_.get("SLURM_JOB_ID").value_or("");
     session_.record_.restarts = environment_.number("SLURM_RESTART_COUNT").value_or(0);
+    if (who().rank == 0) {
+      session_.adviser_.start(session_.config_, environment_, session_.is_attached());
+    }
     return session_.watch_.start(session_.config_, environment_, who().rank == 0);
   }
 

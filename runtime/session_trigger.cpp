@@ -55,7 +55,7 @@ Result<lockstep_trigger_report_t> Session::agree_on_cause(
     report.size = sizeof report;
     report.reason = cause.reason;
     report.rank = who.rank;
-    report.signal = mine->signal;
+    report.signal = cause.signal;
     report.left_ns = mine->left;
     report.check = record_.checks;
     copy_text(report.host, who.hosts[who.node()]);

@@ -72,6 +72,12 @@ bool detach(Config& config, std::string_view text) {
   return true;
 }
 
+bool fault_tolerance(Config& config, std::string_view text) {
+  if (!one_of(text, {"yes", "no"})) return false;
+  config.fault_tolerance = text == "yes";
+  return true;
+}
+
 bool page(Config& config, std::string_view text) {
   if (!one_of(text, {"memfd", "shm"})) return false;
   config.page = text == "memfd" ? PageKind::memfd : PageKind::shm;
@@ -133,6 +139,11 @@ constexpr std::array kSettings = {
             "Leave PMIx after start-up, so that a rank's death cannot take the others with it. "
             "auto: yes, unless something else in the process uses PMIx.",
             detach},
+    Setting{
+        "LOCKSTEP_FAULT_TOLERANCE", "no", "yes or no",
+        "yes: the job means to go on without ranks that died; what would end it all the same is "
+        "said at the start.",
+        fault_tolerance},
     Setting{"LOCKSTEP_GRACE", "2s", "500ms or more: a number and ms, s, min or h, or never",
             "After a deadline: how long the other nodes have to answer who is missing.",
             duration_from<&Config::grace, kGraceMin>},
@@ -183,9 +194,9 @@ constexpr std::array kSettings = {
             duration<&Config::yield>},
 };
 
-/// What slurm/spank hands to the tasks, or reads itself, is no setting of the library.
+/// What slurm/spank hands to the tasks is no setting of the library.
 bool is_from_slurm(std::string_view name) {
-  return one_of(name, {"LOCKSTEP_EXIT_PAGE_FD", "LOCKSTEP_FAULT_TOLERANCE", "LOCKSTEP_KEY_FD"});
+  return one_of(name, {"LOCKSTEP_EXIT_PAGE_FD", "LOCKSTEP_KEY_FD"});
 }
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {

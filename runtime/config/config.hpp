@@ -36,6 +36,7 @@ struct Config {
   std::vector<int> signals;
   std::string switches;   ///< "auto", "none" or a path
   Nanos spin;             ///< negative: choose by the number of ranks and cores
+  bool fault_tolerance;
   Nanos stop_before_end;  ///< kNever: not asked for
   Nanos timeout;
   std::string transport;

@@ -19,7 +19,7 @@ struct Named {
 constexpr std::array kUsable = {
     Named{"HUP", SIGHUP},   Named{"INT", SIGINT},   Named{"QUIT", SIGQUIT}, Named{"TERM", SIGTERM},
     Named{"USR1", SIGUSR1}, Named{"USR2", SIGUSR2}, Named{"CONT", SIGCONT}, Named{"URG", SIGURG},
-    Named{"XCPU", SIGXCPU}, Named{"ALRM", SIGALRM}, Named{"PWR", SIGPWR},
+    Named{"XCPU", SIGXCPU}, Named{"ALRM", SIGALRM}, Named{"PWR", SIGPWR},   Named{"TSTP", SIGTSTP},
 };
 
 /// No trigger can be made of these, but processes end by them.

@@ -9,7 +9,8 @@
 namespace lockstep {
 
 /// Nothing for a signal that no program may use for its own ends: those that cannot be caught, that
-/// report a fault, or that belong to the terminal or to children.
+/// report a fault, or that belong to children. SIGTSTP, which does belong to the terminal, is also
+/// what Slurm sends before it suspends a job.
 std::optional<int> read_signal(std::string_view text);
 
 /// Names separated by commas; empty text is no signal.

@@ -64,13 +64,14 @@ class Child {
 
   bool is_started() const noexcept { return pid_ > 0; }
 
-  /// All that it writes; nothing if that has no end before the deadline.
-  std::optional<std::string> read_until(Nanos deadline) {
+  /// All that it writes; nothing if that has no end before the deadline or the stop.
+  std::optional<std::string> read_until(Nanos deadline, const std::stop_token& stop) {
+    constexpr Nanos kSlice = 100 * kMillisecond;
     std::string text;
     std::array<char, 4096> part{};
     for (;;) {
-      const Nanos left = deadline - now();
-      if (left <= 0) return std::nullopt;
+      const Nanos left = std::min(deadline - now(), kSlice);
+      if (left <= 0 || stop.stop_requested()) return std::nullopt;
       pollfd one{output_.get(), POLLIN, 0};
       if (poll(&one, 1, static_cast<int>(left / kMillisecond) + 1) <= 0) continue;
       const ssize_t count = ::read(output_.get(), part.data(), part.size());
@@ -98,12 +99,13 @@ class Child {
 
 }  // namespace
 
-std::optional<Answer> ask(const std::vector<std::string>& words, Errors errors, Nanos patience) {
+std::optional<Answer> ask(const std::vector<std::string>& words, Errors errors, Nanos patience,
+                          const std::stop_token& stop) {
   const Nanos deadline = after(now(), patience);
   Child child(words, errors);
   constexpr int kNoSuchProgram = 127;
   if (!child.is_started()) return Answer{words.front() + " was not found", kNoSuchProgram};
-  std::optional<std::string> output = child.read_until(deadline);
+  std::optional<std::string> output = child.read_until(deadline, stop);
   if (!output) return std::nullopt;
   return Answer{std::move(*output), child.wait()};
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -19,8 +20,9 @@ struct Answer {
 enum class Errors { dropped, in_output };
 
 /// Runs `words`, a program found in PATH and its arguments, with nothing to read. Nothing if it has
-/// not ended within `patience`; it is then killed. Any thread, also of a program that has its
-/// children reaped for it (the exit code then counts as good).
-std::optional<Answer> ask(const std::vector<std::string>& words, Errors errors, Nanos patience);
+/// not ended within `patience`, or before `stop` is requested; it is then killed. Any thread, also
+/// of a program that has its children reaped for it (the exit code then counts as good).
+std::optional<Answer> ask(const std::vector<std::string>& words, Errors errors, Nanos patience,
+                          const std::stop_token& stop = {});
 
 }  // namespace lockstep::lifecycle

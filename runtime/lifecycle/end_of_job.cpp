@@ -47,10 +47,10 @@ void EndOfJob::start_asking() {
 void EndOfJob::ask(const std::stop_token& stop) {
   bool has_complained = false;
   while (!stop.stop_requested()) {
-    if (const std::optional<JobState> state = ask_slurm(job_, kPatience)) {
+    if (const std::optional<JobState> state = ask_slurm(job_, kPatience, stop)) {
       // A job that is being ended has no time left to tell; what was known stays.
       if (state->state == "RUNNING") end_ = state->left ? after(now(), *state->left) : kNever;
-    } else if (!has_complained) {
+    } else if (!has_complained && !stop.stop_requested()) {
       has_complained = true;
       log::warn("squeue does not say how long job {} may run; asked again every minute", job_);
     }

@@ -89,11 +89,12 @@ Ending ending_of(const JobState& state) {
   return is_moved ? Ending::preemption : Ending::unknown;
 }
 
-std::optional<JobState> ask_slurm(const std::string& job, Nanos patience) {
+std::optional<JobState> ask_slurm(const std::string& job, Nanos patience,
+                                  const std::stop_token& stop) {
   // Times as seconds, whatever the user likes to read.
   const std::optional<Answer> answer = ask({"env", "SLURM_TIME_FORMAT=%s", "squeue", "--noheader",
                                             "--jobs", job, "--format", "%e|%L|%T|%r"},
-                                           Errors::dropped, patience);
+                                           Errors::dropped, patience, stop);
   if (!answer) return std::nullopt;
   return read_job_state(answer->output, std::time(nullptr));
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -32,8 +33,9 @@ enum class Ending { unknown, time_limit, preemption, cancel };
 Ending ending_of(const JobState& state);
 
 /// Asks Slurm, which takes some tens of milliseconds when it is well. Nothing if it does not answer
-/// within `patience`. Starts a process.
-std::optional<JobState> ask_slurm(const std::string& job, Nanos patience);
+/// within `patience`, or before `stop` is requested. Starts a process.
+std::optional<JobState> ask_slurm(const std::string& job, Nanos patience,
+                                  const std::stop_token& stop = {});
 
 /// Has Slurm end the job and queue it again; its processes are sent SIGTERM soon after. The text of
 /// a failure is Slurm's.

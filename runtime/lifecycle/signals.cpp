@@ -93,6 +93,10 @@ std::optional<int> take_signal() noexcept {
   return std::countr_zero(others != 0 ? others : came) + 1;
 }
 
+bool take_this_signal(int signal) noexcept {
+  return (noted.fetch_and(~bit(signal), std::memory_order_acq_rel) & bit(signal)) != 0;
+}
+
 void note_signal(int signal) noexcept {
   noted.fetch_or(bit(signal), std::memory_order_release);
 }

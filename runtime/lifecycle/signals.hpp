@@ -16,6 +16,9 @@ Status catch_signal(int signal);
 /// who sends it kills next. Any thread.
 std::optional<int> take_signal() noexcept;
 
+/// Whether this one came too, and forgets it.
+bool take_this_signal(int signal) noexcept;
+
 /// Writes one down that came, as its handler would.
 void note_signal(int signal) noexcept;
 

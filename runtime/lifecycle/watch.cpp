@@ -2,7 +2,9 @@
 #include "runtime/lifecycle/watch.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -16,6 +18,15 @@ namespace {
 
 std::string seconds_text(Nanos time) {
   return fmt::format("{:.0f} s", static_cast<double>(time) / static_cast<double>(kSecond));
+}
+
+bool is_followed_by_term() {
+  const Nanos deadline = after(now(), 100 * kMillisecond);
+  do {
+    if (take_this_signal(SIGTERM)) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  } while (now() < deadline);
+  return false;
 }
 
 }  // namespace
@@ -91,7 +102,7 @@ void Watch::put_back(const Notice& notice) noexcept {
 Cause Watch::look_into(const Notice& notice) const {
   switch (notice.source) {
     case Source::signal:
-      return look_into_signal(notice);
+      return look_into_signal(notice.signal);
     case Source::time:
       return {LOCKSTEP_REASON_TIME_LIMIT,
               fmt::format("{} are left before the job's end, {} are needed",
@@ -102,20 +113,28 @@ Cause Watch::look_into(const Notice& notice) const {
   return {LOCKSTEP_REASON_SET, "the program set the trigger"};
 }
 
-Cause Watch::look_into_signal(const Notice& notice) const {
-  const std::string name = signal_name(notice.signal);
-  const Cause plain{LOCKSTEP_REASON_SIGNAL, name};
-  if (notice.signal != SIGTERM || !end_ || end_->slurm_job().empty()) return plain;
+Cause Watch::look_into_signal(int signal) const {
+  // Slurm wakes a job up (SIGCONT) before it sends it SIGTERM: then that is the reason.
+  if (signal == SIGCONT && is_followed_by_term()) signal = SIGTERM;
+  const std::string name = signal_name(signal);
+  if (signal == SIGTSTP) {
+    return {LOCKSTEP_REASON_SUSPEND, name + ": the job is to be suspended", signal};
+  }
+  if (signal == SIGCONT) {
+    return {LOCKSTEP_REASON_RESUME, name + ": the job goes on after it was suspended", signal};
+  }
+  const Cause plain{LOCKSTEP_REASON_SIGNAL, name, signal};
+  if (signal != SIGTERM || !end_ || end_->slurm_job().empty()) return plain;
   constexpr Nanos kPatience = 2 * kSecond;
   const std::optional<JobState> state = ask_slurm(end_->slurm_job(), kPatience);
-  if (!state) return {plain.reason, name + "; the scheduler does not say why"};
+  if (!state) return {plain.reason, name + "; the scheduler does not say why", signal};
   switch (ending_of(*state)) {
     case Ending::time_limit:
-      return {LOCKSTEP_REASON_TIME_LIMIT, name + ": the job has reached its time limit"};
+      return {LOCKSTEP_REASON_TIME_LIMIT, name + ": the job has reached its time limit", signal};
     case Ending::preemption:
-      return {LOCKSTEP_REASON_PREEMPTION, name + ": the job is preempted"};
+      return {LOCKSTEP_REASON_PREEMPTION, name + ": the job is preempted", signal};
     case Ending::cancel:
-      return {LOCKSTEP_REASON_CANCEL, name + ": the job was cancelled"};
+      return {LOCKSTEP_REASON_CANCEL, name + ": the job was cancelled", signal};
     case Ending::unknown:
       break;
   }

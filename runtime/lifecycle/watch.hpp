@@ -28,6 +28,7 @@ struct Notice {
 struct Cause {
   std::int32_t reason;  ///< lockstep_reason_t
   std::string text;
+  int signal = 0;
 };
 
 class Watch {
@@ -57,7 +58,7 @@ class Watch {
  private:
   Nanos margin() const noexcept;
   bool time_is_up() noexcept;
-  Cause look_into_signal(const Notice& notice) const;
+  Cause look_into_signal(int signal) const;
 
   std::atomic<bool> is_raised_{false};
   std::atomic<Nanos> margin_{-1};  ///< negative: not asked for

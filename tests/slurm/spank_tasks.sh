@@ -286,6 +286,28 @@ verdicts_tell_exits() {
   expect_lines 5 '^rank [02-5]: lost missing 1: .*rank 1 on n0 \(rank 1 exited with 137\)$'
 }
 
+# Without the plugin the library says itself what it can know of; with it srun has said everything.
+advice_without_plugin() {
+  cp "$LOCKSTEP_TESTBED_DIR/slurm.conf" conf
+  printf 'KillOnBadExit=1\nWaitTime=60\n' >>"$LOCKSTEP_TESTBED_DIR/slurm.conf"
+  on_ctl scontrol reconfigure
+  local job=(env LOCKSTEP_FAULT_TOLERANCE=yes srun --mpi=pmix -N2 -n4 "$fault_job" slow 1)
+  : >"$stack"
+  run "${job[@]}"
+  mv run.log without.log
+  echo "$usual" >"$stack"
+  run "${job[@]}"
+  cat conf >"$LOCKSTEP_TESTBED_DIR/slurm.conf"
+  on_ctl scontrol reconfigure
+  expect_status 0
+  expect_lines 2 '^lockstep: fault tolerance: by .* in slurm.conf '
+  expect_lines 0 'LOCKSTEP_FAULT_TOLERANCE: '
+  mv without.log run.log
+  expect_lines 0 '^lockstep: fault tolerance: '
+  expect_lines 1 'LOCKSTEP_FAULT_TOLERANCE: by KillOnBadExit in slurm.conf .* --kill-on-bad-exit=0$'
+  expect_lines 1 'LOCKSTEP_FAULT_TOLERANCE: by WaitTime in slurm.conf .*; type: srun --wait=0$'
+}
+
 # Twice in the plugstack: one key and one page, not two of each.
 twice_is_once() {
   local second

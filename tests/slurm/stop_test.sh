@@ -14,18 +14,20 @@ clean_up() {
 }
 trap clean_up EXIT
 
-# submit NAME "OPTIONS of sbatch" "SETTINGS" [WISH]: a job of 8 ranks on 4 nodes; waits until it
-# runs. What it prints when it runs again is added.
+# submit NAME "OPTIONS of sbatch" "SETTINGS" [WISH [LINE]]: a job of 8 ranks on 4 nodes; waits until
+# it runs. What it prints when it runs again is added.
 submit() {
   local name=$1 wish=${4:-} try
+  rm -f "$name.log"
   cat >"$name.sh" <<END
 #!/bin/bash
+${5:-}
 export $3 LOCKSTEP_RECORD=$here/$name.json
 srun --mpi=pmix -N4 -n8 $stop_job $here/$name.saved $wish
 echo "srun ended with \$?"
 END
   # shellcheck disable=SC2086 # options
-  on_ctl sbatch --parsable -N4 -n8 $2 -o "$here/$name.log" --open-mode=append \
+  on_ctl ${with:-} sbatch --parsable -N4 -n8 $2 -o "$here/$name.log" --open-mode=append \
     "$name.sh" >"$name.id"
   for try in $(seq 300); do
     ! grep -q '^started' "$name.log" 2>/dev/null || return 0
@@ -116,6 +118,58 @@ slurm_says() { # NAME PATTERN: of that job, at last
   done
   on_ctl scontrol show job "$(cat "$1.id")"
   fail "Slurm does not say $2 of $1 (try $try)"
+}
+
+# Suspended and resumed by an administrator, for longer than the timeout of its rounds.
+suspension() {
+  submit job "-t 20" "LOCKSTEP_SIGNALS=CONT LOCKSTEP_TIMEOUT=3s"
+  on_ctl scontrol suspend "$(cat job.id)"
+  slurm_says job 'JobState=SUSPENDED '
+  sleep 5
+  [ ! -e job.json ] || fail "it has stopped before it was resumed"
+  on_ctl scontrol resume "$(cat job.id)"
+  stopped job 20 8 'SIGCONT: the job goes on after it was suspended$'
+  ended_well job
+  # With notice: there are two seconds from that on.
+  submit noticed "-t 20" "LOCKSTEP_SIGNALS=TSTP LOCKSTEP_TIMEOUT=3s"
+  on_ctl scontrol suspend "$(cat noticed.id)"
+  on_ctl scontrol resume "$(cat noticed.id)"
+  stopped noticed 20 7 'SIGTSTP: the job is to be suspended$'
+  ended_well noticed
+}
+
+# expect_advice COUNT PATTERN: in the log of a job that has read what it was told at the start.
+expect_advice() {
+  local try count
+  for try in $(seq 100); do
+    count=$(grep -cE -- "$2" job.log || true)
+    [ "$count" -lt "$1" ] || [ "$1" -eq 0 ] || return 0
+    [ "$1" -gt 0 ] || [ "$try" -lt 20 ] || break
+    sleep 0.1
+  done
+  [ "$count" -eq "$1" ] || fail "$count lines and not $1 are like: $2"
+}
+
+# A signal that only the batch script gets is found where it is asked for.
+batch_signal() {
+  local option
+  submit job "" LOCKSTEP_SIGNALS=USR1 "" "#SBATCH --signal=B:USR1@60"
+  expect_advice 1 'no rank will see SIGUSR1: by --signal=B:USR1@60 Slurm sends it to the batch'
+  on_ctl scancel "$(cat job.id)"
+  submit job "" LOCKSTEP_SIGNALS=USR1 "" "#SBATCH --signal=USR1@60"
+  expect_advice 0 'no rank will see'
+  on_ctl scancel "$(cat job.id)"
+  with="env SBATCH_SIGNAL=B:10@60" submit job "" LOCKSTEP_SIGNALS=USR1
+  expect_advice 1 'no rank will see SIGUSR1: by SBATCH_SIGNAL=B:10@60'
+}
+
+# What would end the step with its first rank is said once, where fault tolerance is asked for.
+fault_tolerance() {
+  submit job "" LOCKSTEP_FAULT_TOLERANCE=yes
+  expect_advice 0 'LOCKSTEP_FAULT_TOLERANCE'
+  on_ctl scancel "$(cat job.id)"
+  submit job "" "LOCKSTEP_FAULT_TOLERANCE=yes LOCKSTEP_DETACH=no"
+  expect_advice 1 'LOCKSTEP_FAULT_TOLERANCE: this process stays attached to PMIx'
 }
 
 # Its time is over, but not its work: one rank wants it to run again, and it does.

@@ -33,7 +33,8 @@ LAYERS = {
 # Folders that meet only at the contract, besides their own files.
 APART = {"api/cli": "api/cli", "api/examples": "api/examples", "plugins": "plugins", "slurm": "slurm"}
 # A leader's progress, and the one process that asks the scheduler; made by base/quiet_thread.
-THREAD_OWNERS = ("runtime/base/quiet_thread.", "runtime/lifecycle/end_of_job.", "runtime/progress/port.")
+THREAD_OWNERS = ("runtime/base/quiet_thread.", "runtime/lifecycle/advice.", "runtime/lifecycle/end_of_job.",
+                 "runtime/progress/port.")
 # What Slurm's plugin writes and the runtime reads; a contract that is not for users.
 EXIT_PAGE = "slurm/spank/exit_page.h"
 # No I/O, clock, lock or randomness: the same code runs in the simulator.

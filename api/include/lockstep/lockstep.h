@@ -233,7 +233,9 @@ typedef enum lockstep_reason {
   LOCKSTEP_REASON_SIGNAL = 2,     /**< a signal; see lockstep_trigger_on_signal() */
   LOCKSTEP_REASON_TIME_LIMIT = 3, /**< the job's end is near or reached */
   LOCKSTEP_REASON_PREEMPTION = 4, /**< SIGTERM, and the scheduler needs the nodes for another job */
-  LOCKSTEP_REASON_CANCEL = 5      /**< SIGTERM, and somebody has cancelled the job */
+  LOCKSTEP_REASON_CANCEL = 5,     /**< SIGTERM, and somebody has cancelled the job */
+  LOCKSTEP_REASON_SUSPEND = 7,    /**< SIGTSTP: the job is about to be stopped for a while */
+  LOCKSTEP_REASON_RESUME = 8      /**< SIGCONT: it goes on after that */
 } lockstep_reason_t;
 
 #define LOCKSTEP_HOST_MAX 64
@@ -263,7 +265,7 @@ LOCKSTEP_API lockstep_status_t lockstep_last_trigger(lockstep_session_t session,
  * children are left alone. lockstep_session_leave() puts back what was there.
  *
  * @param signal  SIGTERM, SIGUSR1, SIGUSR2, SIGHUP, SIGINT, SIGQUIT, SIGCONT, SIGURG, SIGXCPU,
- *                SIGALRM or SIGPWR.
+ *                SIGALRM, SIGTSTP or SIGPWR.
  * @return LOCKSTEP_OK; LOCKSTEP_E_INVALID: another signal. */
 LOCKSTEP_API lockstep_status_t lockstep_trigger_on_signal(lockstep_session_t session, int signal);
 

@@ -342,6 +342,8 @@ enum class Reason : std::int32_t {
   time_limit = LOCKSTEP_REASON_TIME_LIMIT,
   preemption = LOCKSTEP_REASON_PREEMPTION,
   cancel = LOCKSTEP_REASON_CANCEL,
+  suspend = LOCKSTEP_REASON_SUSPEND,
+  resume = LOCKSTEP_REASON_RESUME,
 };
 
 enum class Requeue {

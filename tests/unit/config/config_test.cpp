@@ -49,6 +49,7 @@ const std::map<std::string, std::vector<std::string>>& bad_values() {
   static const std::map<std::string, std::vector<std::string>> bad = {
       {"LOCKSTEP_BOOTSTRAP", {"", "PMIX", "pmi2", "auto "}},
       {"LOCKSTEP_DETACH", {"", "true", "1", "Yes"}},
+      {"LOCKSTEP_FAULT_TOLERANCE", {"", "true", "1", "Yes", "auto"}},
       {"LOCKSTEP_GRACE", bad_durations_and({"0s", "499ms", "1ns"})},
       {"LOCKSTEP_JOIN_TIMEOUT", bad_durations()},
       {"LOCKSTEP_LOG", {"", "verbose", "WARN", "3"}},
@@ -110,6 +111,7 @@ TEST(Config, DefaultsAreWhatTheTableSays) {
   EXPECT_EQ(config.bootstrap, "auto");
   EXPECT_EQ(config.detach, Detach::automatic);
   EXPECT_EQ(config.interface, "");
+  EXPECT_FALSE(config.fault_tolerance);
   EXPECT_EQ(config.grace, 2 * kSecond);
   EXPECT_EQ(config.log, "warn");
   EXPECT_EQ(config.page, PageKind::memfd);
@@ -129,6 +131,7 @@ TEST(Config, DefaultsAreWhatTheTableSays) {
 TEST(Config, GoodValuesArriveInTheirFields) {
   const Config config = good({{"LOCKSTEP_BOOTSTRAP", "single"},
                               {"LOCKSTEP_DETACH", "no"},
+                              {"LOCKSTEP_FAULT_TOLERANCE", "yes"},
                               {"LOCKSTEP_GRACE", "3s"},
                               {"LOCKSTEP_INTERFACE", "ib0"},
                               {"LOCKSTEP_JOIN_TIMEOUT", "5s"},
@@ -146,6 +149,7 @@ TEST(Config, GoodValuesArriveInTheirFields) {
                               {"LOCKSTEP_YIELD", "9ms"}});
   EXPECT_EQ(config.bootstrap, "single");
   EXPECT_EQ(config.detach, Detach::no);
+  EXPECT_TRUE(config.fault_tolerance);
   EXPECT_EQ(config.grace, 3 * kSecond);
   EXPECT_EQ(config.interface, "ib0");
   EXPECT_EQ(config.join_timeout, 5 * kSecond);
@@ -225,9 +229,7 @@ TEST(Config, OtherPeoplesVariablesAreNotItsBusiness) {
 }
 
 TEST(Config, WhatSlurmsPluginGivesTheTasksIsNoTypingError) {
-  const Loaded loaded = load({{"LOCKSTEP_KEY_FD", "16"},
-                              {"LOCKSTEP_EXIT_PAGE_FD", "17"},
-                              {"LOCKSTEP_FAULT_TOLERANCE", "yes"}});
+  const Loaded loaded = load({{"LOCKSTEP_KEY_FD", "16"}, {"LOCKSTEP_EXIT_PAGE_FD", "17"}});
   EXPECT_TRUE(loaded.config.ok());
   EXPECT_TRUE(loaded.warnings.empty());
   EXPECT_EQ(load({{"LOCKSTEP_KEY_FDS", "16"}}).warnings.size(), 1u);

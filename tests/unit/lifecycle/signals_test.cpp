@@ -38,6 +38,15 @@ TEST_F(Signals, TheOneThatIsFollowedByAKillComesFirst) {
   EXPECT_EQ(take_signal(), SIGCONT);
 }
 
+TEST_F(Signals, OneCanBeTakenOutOfSeveral) {
+  for (const int signal : {SIGUSR1, SIGTERM}) ASSERT_TRUE(catch_signal(signal).ok());
+  EXPECT_FALSE(take_this_signal(SIGTERM));
+  for (const int signal : {SIGUSR1, SIGTERM}) raise(signal);
+  EXPECT_TRUE(take_this_signal(SIGTERM));
+  EXPECT_FALSE(take_this_signal(SIGTERM));
+  EXPECT_EQ(take_signal(), SIGUSR1);
+}
+
 TEST_F(Signals, AnEarlierHandlerIsCalledAndPutBack) {
   std::signal(SIGUSR2, [](int) { calls_of_earlier = calls_of_earlier + 1; });
   ASSERT_TRUE(catch_signal(SIGUSR2).ok());
@@ -74,7 +83,7 @@ TEST_F(Signals, AForkedChildDiesOfItAsIfNothingWere) {
 
 TEST_F(Signals, ThatReportFaultsOrCannotBeCaughtAreRefused) {
   for (const int signal :
-       {SIGKILL, SIGSTOP, SIGSEGV, SIGFPE, SIGCHLD, SIGTSTP, SIGPIPE, 0, -1, 99}) {
+       {SIGKILL, SIGSTOP, SIGSEGV, SIGFPE, SIGCHLD, SIGTTIN, SIGPIPE, 0, -1, 99}) {
     const Status status = catch_signal(signal);
     EXPECT_TRUE(status.is(LOCKSTEP_E_INVALID)) << signal;
     EXPECT_NE(status.text().find("SIGUSR1"), std::string::npos);

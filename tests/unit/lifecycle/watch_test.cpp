@@ -68,6 +68,27 @@ TEST(Watch, TellsAgainWhatCouldNotBeTold) {
   }
 }
 
+TEST(Watch, TellsSuspensionsApart) {
+  Started one{Environment()};
+  for (const int signal : {SIGTSTP, SIGCONT}) ASSERT_TRUE(one.watch.on_signal(signal).ok());
+  raise(SIGTSTP);
+  Cause cause = one.watch.look_into(one.watch.take().value());
+  EXPECT_EQ(cause.reason, LOCKSTEP_REASON_SUSPEND);
+  EXPECT_EQ(cause.signal, SIGTSTP);
+  raise(SIGCONT);
+  cause = one.watch.look_into(one.watch.take().value());
+  EXPECT_EQ(cause.reason, LOCKSTEP_REASON_RESUME);
+  EXPECT_EQ(cause.signal, SIGCONT);
+  // As at a preemption, where the second comes just after the first was noticed.
+  raise(SIGCONT);
+  const Notice notice = one.watch.take().value();
+  raise(SIGTERM);
+  cause = one.watch.look_into(notice);
+  EXPECT_EQ(cause.reason, LOCKSTEP_REASON_SIGNAL);
+  EXPECT_EQ(cause.signal, SIGTERM);
+  EXPECT_FALSE(one.watch.take()) << "it was told";
+}
+
 TEST(Watch, TimeIsTheTimeKeepersBusiness) {
   Started keeper(ends_in(100));
   keeper.watch.before_end(50 * kSecond);
