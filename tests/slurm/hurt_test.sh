@@ -1,8 +1,8 @@
 #!/bin/bash
 # What becomes of a job, and of the testbed, when a rank, a node or a link is hurt.
-# Usage: hurt_test.sh CASE TESTBED LOCKSTEP API_JOB FAULT_JOB NGRAM
+# Usage: hurt_test.sh CASE TESTBED LOCKSTEP API_JOB FAULT_JOB NGRAM STOP_JOB
 set -euo pipefail
-case_name=$1 testbed=$2 lockstep=$3 api_job=$4 fault_job=$5
+case_name=$1 testbed=$2 lockstep=$3 api_job=$4 fault_job=$5 stop_job=$7
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 skip_without_testbed
@@ -88,6 +88,60 @@ cut_node() {
 frozen_node() {
   lose_node freeze
   grep -q '^n3 .* frozen ' <("$testbed" status) || fail "status does not tell that n3 is frozen"
+  expect_healthy
+}
+
+# submit_batch: a job whose ranks write to files of their own, out of srun's reach; runs until a rank
+# gets SIGUSR1.
+submit_batch() {
+  local try
+  cat >job.sh <<END
+#!/bin/bash
+export LOCKSTEP_SIGNALS=USR1 LOCKSTEP_RECORD=$here/record.json
+srun --mpi=pmix --kill-on-bad-exit=0 -N4 -n8 -o $here/rank-%t $stop_job $here/saved
+echo "srun ended with \$?"
+sleep 60
+END
+  on_ctl sbatch --parsable --no-kill -N4 -n8 -o "$here/batch.log" job.sh >job.id
+  for try in $(seq 300); do
+    ! grep -q '^started' rank-0 2>/dev/null || return 0
+    sleep 0.1
+  done
+  fail "the job has not started (try $try)"
+}
+
+# Nobody misses it: all ranks stop together when one is told to.
+ranks_live_on() {
+  local try
+  sleep 1 # for whoever would end them because of it
+  [ ! -e record.json ] || fail "the ranks have ended"
+  "$testbed" exec n2 pkill -USR1 -n -f "^$stop_job"
+  for try in $(seq 200); do
+    [ ! -e record.json ] || break
+    sleep 0.1
+  done
+  python3 -c 'import json; stop = json.load(open("record.json"))["stop"]
+assert stop["signal"] == "SIGUSR1" and stop["host"] == "n2", stop
+assert str(stop["check"]) == open("saved").read().strip(), stop' ||
+    fail "the ranks have not stopped together (try $try)"
+}
+
+# The batch script sees that its srun is gone; the ranks see nothing.
+killed_srun() {
+  submit_batch
+  "$testbed" exec n0 pkill -KILL -x srun
+  ranks_live_on
+  cat batch.log >run.log
+  expect_lines 1 '^srun ended with 137$'
+}
+
+# The parent of two ranks is gone; they see nothing of it, and neither do the others.
+killed_slurmstepd() {
+  submit_batch
+  "$testbed" exec n3 pkill -KILL -f '^slurmstepd: \[[0-9]*\.0\]'
+  ! "$testbed" exec n3 pgrep -f '^slurmstepd: \[[0-9]*\.0\]' >/dev/null || fail "it is still there"
+  ranks_live_on
+  on_ctl scancel "$(cat job.id)"
   expect_healthy
 }
 
