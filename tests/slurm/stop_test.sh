@@ -231,7 +231,7 @@ preempted_example() {
   grep -E '^all stopped' run.log >undisturbed.end || fail "the undisturbed run did not stop early"
 
   on_ctl sbatch --parsable -t 20 -o "$here/job.log" "$examples/requeue.sbatch" \
-    "$ngram" "${words[@]}" --output preempted.model --checkpoint state --pause 20 >job.id
+    "$ngram" "${words[@]}" --output preempted.model --checkpoint state --pause 50 >job.id
   for try in $(seq 300); do
     ! grep -qE '^ *1[0-9]/150' job.log 2>/dev/null || break
     sleep 0.1
