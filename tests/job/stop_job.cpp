@@ -1,6 +1,8 @@
 // A program that runs until it is asked to stop, and says why: what the life cycle's tests start.
-// usage: stop_job [FILE to save when it stops [what rank 3 wants then: requeue or never]]
+// usage: stop_job [FILE to save when it stops [what rank 3 wants then: requeue, never, or lost,
+// which is requeue and the loss of rank 5]]
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -29,6 +31,7 @@ int main(int argc, char** argv) {
       const bool will = job.requeue(job.rank() == 3 ? wish : Requeue::no_opinion, "says rank 3");
       std::printf("rank %u %s\n", job.rank(), will ? "will be back" : "will not be back");
       std::fflush(stdout);
+      if (argv[2][0] == 'l' && job.rank() == 5) raise(SIGKILL);
     }
     job.wait_for_everyone({.name = "saved"});
     return EXIT_SUCCESS;

@@ -93,8 +93,9 @@ cancel() {
   stopped job 10 5 'SIGTERM: the job was cancelled$'
 }
 
+# It is woken up before it is told to stop: that is not the reason.
 preemption() {
-  submit job "-t 20 --requeue" LOCKSTEP_SIGNALS=TERM
+  submit job "-t 20 --requeue" LOCKSTEP_SIGNALS=TERM,CONT
   on_ctl srun -Q -p urgent -N4 hostname >urgent.log || fail "the urgent job did not run"
   stopped job 10 4 'SIGTERM: the job is preempted$'
   ended_well job
@@ -192,6 +193,15 @@ requeue() {
   slurm_says job 'JobState=PENDING .*Restarts=2 '
   python3 -c 'import json; assert json.load(open("job.json"))["restarts"] == 1' ||
     fail "the second run does not know that it is the second (try $try)"
+}
+
+# A rank is lost when it has been agreed on: the others see to it.
+requeue_by_survivors() {
+  submit job "-t 20" "LOCKSTEP_SIGNALS=USR1 SLURM_KILL_BAD_EXIT=0" lost
+  on_ctl scancel --signal=USR1 "$(cat job.id)"
+  slurm_says job 'JobState=PENDING .*Restarts=1 '
+  grep -q 'queued again all the same: .*rank 5 on n2' job.log || fail "the lost rank is not named"
+  expect_requeue job 'requeue["verdict"] == "requeue" and requeue["done"]'
 }
 
 # Slurm would start it anew after the preemption, but one rank has found that there is no point.
