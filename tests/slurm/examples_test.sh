@@ -69,7 +69,9 @@ wait_for_lines() { # COUNT PATTERN
 }
 
 says_what_to_type() {
-  submit --
+  local options=()
+  [ "$case_name" != array ] || options=(--array=1) # all elements would write to one log
+  submit "${options[@]}" --
   ended 2
   expect_lines 1 "^which (two )?programs?\? type: sbatch ${script##*/} \./"
 }
@@ -164,13 +166,16 @@ forward_signal() {
   on_ctl scancel --batch --signal=USR1 "$job"
   stopped 2 SIGUSR1
   expect_lines 1 'USR1 goes to the ranks'
-  # It waits for the ranks and not for the signal, and ends as they do.
+  # It waits for the ranks and not for a signal, nor for the next one, and ends as they do.
   # shellcheck disable=SC2016 # for the task's shell
-  submit -- bash -c 'trap "late=yes" USR1
+  submit -- bash -c 'count=0
+    trap "count=\$((count + 1)); echo got \$count" USR1
     echo "started"
-    until [ -n "${late:-}" ]; do sleep 0.1; done
+    until [ "$count" -eq 2 ]; do sleep 0.1; done
     sleep 2; echo "rank is done"; exit $((40 + SLURM_PROCID))'
   wait_for_lines 8 '^started'
+  on_ctl scancel --batch --signal=USR1 "$job"
+  wait_for_lines 8 '^got 1'
   on_ctl scancel --batch --signal=USR1 "$job"
   ended 47
   expect_lines 8 '^rank is done'
