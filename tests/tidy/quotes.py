@@ -31,7 +31,9 @@ def texts(root):
                 for run in re.findall(rf"{LITERAL}(?:\s*{LITERAL})*", source):
                     yield "".join(part[1:-1] for part in re.findall(LITERAL, run)).replace('\\"', '"')
             elif path.suffix in SCRIPTS and path.parent.name == "testbed":
-                yield from path.read_text(encoding="utf-8").splitlines()
+                for line in path.read_text(encoding="utf-8").splitlines():
+                    if not line.lstrip().startswith("#"):
+                        yield line
 
 
 def messages(page):

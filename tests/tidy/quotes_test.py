@@ -61,6 +61,9 @@ class Quotes(unittest.TestCase):
     def test_scripts_of_the_testbed_count(self):
         self.assert_fine("| `no room on …` | why | |\n",
                          {"slurm/testbed/up.sh": 'die "no room on $node"\n'})
+        status, _ = quotes(HEAD + "| `no room on …` | why | |\n",
+                           {"slurm/testbed/up.sh": '# says: no room on $node\n'})
+        self.assertEqual(status, 1)
 
     def test_a_page_without_messages_is_a_fault(self):
         status, output = quotes("# nothing\n")
