@@ -7,6 +7,7 @@
 #include "runtime/bootstrap/bootstrap.hpp"
 #include "runtime/bootstrap/domains.hpp"
 #include "runtime/c_api_support.hpp"
+#include "runtime/capabilities.hpp"
 #include "runtime/collect.hpp"
 #include "runtime/plugin/registry.hpp"
 
@@ -68,6 +69,17 @@ Json describe_identity(const Environment& environment) {
                      claim.value()->rank, claim.value()->size, claim.value()->source);
 }
 
+Json describe_capabilities(const Config& config, const Environment& environment) {
+  Json rows = Json::array();
+  for (const Capability& one : capabilities(config, environment, look_around(environment))) {
+    rows.push_back({{"name", one.name},
+                    {"state", have_name(one.state)},
+                    {"why", one.why},
+                    {"type", one.advice}});
+  }
+  return rows;
+}
+
 std::string info() {
   const Environment environment = Environment::of_process();
   std::vector<std::string> warnings;
@@ -78,6 +90,7 @@ std::string info() {
   json["identity"] = describe_identity(environment);
   json["security"] = "none: frames between nodes carry the job's random number, but no MAC";
   if (config.ok()) {
+    json["capabilities"] = describe_capabilities(config.value(), environment);
     json["plugins"] = describe_plugins(config.value());
   } else {
     json["error"] = config.status().text();

@@ -76,9 +76,11 @@ void Session::carry_out_requeue() {
                                            : lifecycle::forbid_requeue(job, kPatience);
   if (status.ok()) return;
   decision.error = status.text();
-  log::warn("job {} {}: {}", job,
-            decision.is_wanted ? "is not queued again" : "may still be queued again by Slurm",
-            decision.error);
+  if (decision.is_wanted) {
+    log::warn("job {} is not queued again: {}", job, decision.error);
+  } else {
+    log::warn("job {} may still be queued again by Slurm: {}", job, decision.error);
+  }
 }
 
 }  // namespace lockstep

@@ -36,8 +36,23 @@ std::string wrap(const std::string& text, std::size_t indent, std::size_t width)
   return wrapped;
 }
 
+constexpr std::size_t kWidth = 100;
+
+void print_capabilities(const Json& capabilities) {
+  constexpr std::size_t kWhyAt = 30;
+  fmt::print("\nCapabilities, of a process that is started as this one\n");
+  for (const Json& one : capabilities) {
+    fmt::print("   {:<15} {:<10} {}\n", one["name"].get<std::string>(),
+               one["state"].get<std::string>(),
+               wrap(one["why"].get<std::string>(), kWhyAt, kWidth));
+    const std::string advice = one["type"].get<std::string>();
+    if (!advice.empty()) {
+      fmt::print("{:{}}{}\n", "", kWhyAt, wrap("type: " + advice, kWhyAt, kWidth));
+    }
+  }
+}
+
 void print_text(const Json& info) {
-  constexpr std::size_t kWidth = 100;
   fmt::print("lockstep {}\n\n", info["lockstep"].get<std::string>());
   for (const auto& [name, version] : info["libraries"].items()) {
     fmt::print("  {:<10} {}\n", name, version.get<std::string>());
@@ -47,6 +62,7 @@ void print_text(const Json& info) {
   if (info.contains("error")) fmt::print("\nerror: {}\n", info["error"].get<std::string>());
   for (const Json& warning : info["warnings"])
     fmt::print("\nwarning: {}\n", warning.get<std::string>());
+  if (info.contains("capabilities")) print_capabilities(info["capabilities"]);
   if (info.contains("plugins")) {
     fmt::print("\nTransports between nodes\n");
     for (const Json& plugin : info["plugins"]) {

@@ -264,8 +264,9 @@ class Pmix final : public Bootstrap {
 }  // namespace
 
 std::string pmix_version() {
-  std::string text = PMIx_Get_version();
-  return text.substr(0, text.find_first_of(",("));  // the rest is the standard and the build
+  const std::string text = PMIx_Get_version();
+  const std::string name = text.substr(0, text.find_first_of(",("));
+  return name.substr(0, name.find_last_not_of(' ') + 1);  // the rest is the standard and the build
 }
 
 Result<std::unique_ptr<Bootstrap>> open_pmix(const Config& config) {

@@ -49,10 +49,13 @@ std::vector<std::string_view> option_words(std::string_view script) {
   return words;
 }
 
-bool traps(std::string_view script, int signal) {
+/// It traps the signal, or becomes the command that gets it: `exec srun` hands it on to the ranks.
+bool expects(std::string_view script, int signal) {
   const std::string name = signal_name(signal).substr(3);
   while (!script.empty()) {
     std::string_view line = take_line(script);
+    std::string_view words = line;
+    if (take_word(words) == "exec" && !take_word(words).empty()) return true;
     const std::size_t trap = line.find("trap ");
     if (trap != std::string_view::npos && line.find(name, trap) != std::string_view::npos) {
       return true;
@@ -103,7 +106,7 @@ std::optional<BatchSignal> find_batch_signal(std::string_view script) {
     const std::optional<int> signal = read_batch_signal(value);
     if (signal) found = BatchSignal{*signal, fmt::format("{}={}", kOption, value)};
   }
-  if (found && traps(script, found->signal)) return std::nullopt;
+  if (found && expects(script, found->signal)) return std::nullopt;
   return found;
 }
 

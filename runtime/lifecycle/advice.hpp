@@ -18,7 +18,8 @@ struct BatchSignal {
   int signal;
   std::string option;  ///< as it was typed: "--signal=B:USR1@60"
 };
-/// The one that a batch script asks for, unless it traps it: then it knows what it does.
+/// The one that a batch script asks for, unless it traps it or ends in `exec srun`: then it knows
+/// what it does.
 std::optional<BatchSignal> find_batch_signal(std::string_view script);
 /// The one that is asked for as the value of --signal, or of SBATCH_SIGNAL.
 std::optional<int> read_batch_signal(std::string_view value);

@@ -114,6 +114,28 @@ exclusive() {
   passed_once second
 }
 
+# What a task would get, without joining: with and without PMIx, and in a batch script.
+info() {
+  LOCKSTEP_SIGNALS=TERM run srun --mpi=pmix -N2 -n2 "$lockstep" info
+  expect_status 0
+  expect_lines 2 '^   identity +present +PMIx: rank [01] of job slurm\.pmix\.'
+  expect_lines 2 '^   bootstrap +present +.*PMIx [0-9.]+.*, server [0-9]'
+  expect_lines 2 '^   fault tolerance +degraded '
+  expect_lines 2 ' type: srun --no-kill --kill-on-bad-exit=0 --wait=0$'
+  expect_lines 2 '^   time left +present +the main process asks squeue about job [0-9]+ '
+  expect_lines 2 '^   notices +present +caught: SIGTERM; squeue tells '
+  expect_lines 2 '^   key of the step +absent '
+  expect_lines 2 '^   switches +present +core\.s0, by SLURM_TOPOLOGY_ADDR$'
+  run srun --mpi=none -n2 env PATH=/nowhere "$lockstep" info
+  expect_status 0
+  expect_lines 2 '^   identity +degraded +rank [01] of 2 by Slurm '
+  expect_lines 2 '^   bootstrap +absent '
+  expect_lines 2 '^   time left +absent +no squeue in PATH'
+  run salloc -Q -N2 -n4 "$lockstep" info
+  expect_lines 1 '^   identity +present +a job of one'
+  expect_lines 1 '^   time left +present '
+}
+
 # n jobs of one that all think they are rank 0 are the worst that can happen: nobody notices.
 without_pmix() {
   local option

@@ -308,6 +308,18 @@ advice_without_plugin() {
   expect_lines 1 'LOCKSTEP_FAULT_TOLERANCE: by WaitTime in slurm.conf .*; type: srun --wait=0$'
 }
 
+# What the plugin gives, as `lockstep info` sees it; with no key the row says that.
+capabilities() {
+  run srun --mpi=pmix -N2 -n4 --lockstep-fault-tolerance "$lockstep" info
+  expect_status 0
+  expect_lines 4 '^   fault tolerance +present '
+  expect_lines 4 '^   exits of others +present '
+  expect_lines 4 '^   key of the step +present '
+  run srun --mpi=pmix -N2 -n4 --lockstep-key=none "$lockstep" info
+  expect_lines 4 '^   exits of others +present '
+  expect_lines 4 '^   key of the step +absent +srun has no plugin of lockstep, or was told '
+}
+
 # Twice in the plugstack: one key and one page, not two of each.
 twice_is_once() {
   local second

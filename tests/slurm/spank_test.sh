@@ -1,12 +1,11 @@
 #!/bin/bash
 # The SPANK plugin under real daemons, on a testbed that has it in its plugstack.
-# Usage: spank_test.sh CASE TESTBED PLUGIN TASK [API_JOB FAULT_JOB], where TASK is the program of spank_task.c
+# Usage: spank_test.sh CASE TESTBED PLUGIN TASK [API_JOB FAULT_JOB LOCKSTEP], where TASK is the
+# program of spank_task.c
 set -euo pipefail
 case_name=$1 testbed=$2 plugin=$3 task=$4
-# shellcheck disable=SC2034 # for the case that needs it
-api_job=${5:-}
-# shellcheck disable=SC2034
-fault_job=${6:-}
+# shellcheck disable=SC2034 # for the cases that need them
+api_job=${5:-} fault_job=${6:-} lockstep=${7:-}
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 # shellcheck source=spank_options.sh

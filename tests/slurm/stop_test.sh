@@ -121,6 +121,13 @@ slurm_says() { # NAME PATTERN: of that job, at last
   fail "Slurm does not say $2 of $1 (try $try)"
 }
 
+# Slurm lets it wait for two minutes. Not at once: a slurmd refuses a job that it has killed in the
+# same second ("already killed, do not launch").
+start_again() { # NAME
+  sleep 2
+  on_ctl scontrol update "JobId=$(cat "$1.id")" StartTime=now
+}
+
 # Suspended and resumed by an administrator, for longer than the timeout of its rounds.
 suspension() {
   submit job "-t 20" "LOCKSTEP_SIGNALS=CONT LOCKSTEP_TIMEOUT=3s"
@@ -181,8 +188,7 @@ requeue() {
   slurm_says job 'JobState=PENDING .*Restarts=1 '
   [ "$(grep -c '^rank [0-7] will be back$' job.log)" -eq 8 ] || fail "not all know it"
   expect_requeue job 'requeue["verdict"] == "requeue" and requeue["done"]'
-  # Slurm lets it wait for two minutes.
-  on_ctl scontrol update "JobId=$(cat job.id)" StartTime=now
+  start_again job
   slurm_says job 'JobState=RUNNING .*Restarts=1 '
   local try
   for try in $(seq 300); do
@@ -251,7 +257,7 @@ preempted_example() {
   grep -qE '^all stopped at step [0-9]+ of 150: SIGTERM: the job is preempted' job.log ||
     fail "it was not preempted (try $try)"
   [ -s state ] && [ ! -e preempted.model ] || fail "not the files of an interrupted run"
-  on_ctl scontrol update "JobId=$(cat job.id)" StartTime=now
+  start_again job
   slurm_says job 'JobState=COMPLETED .*Restarts=1 '
   grep -qE '^job [0-9]+, run 2, on n' job.log || fail "there was no second run"
   grep -qE '^  goes on       after step [0-9]+, from state$' job.log || fail "it began anew"

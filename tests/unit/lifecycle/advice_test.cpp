@@ -41,6 +41,8 @@ TEST(BatchSignal, AScriptThatTrapsItKnowsWhatItDoes) {
   const std::string options = "#SBATCH --signal=B:USR1@60";
   EXPECT_FALSE(find_batch_signal(script(options, "trap 'scancel -s USR1 $SLURM_JOB_ID.0' USR1\n")));
   EXPECT_FALSE(find_batch_signal(script(options, "  trap forward SIGUSR1 TERM\n")));
+  EXPECT_FALSE(find_batch_signal(script(options, "  exec srun ./train\n")));
+  EXPECT_TRUE(find_batch_signal(script(options, "exec\nexecute\n")));
   EXPECT_TRUE(find_batch_signal(script(options, "trap 'rm -f lock' EXIT\n")));
 }
 
