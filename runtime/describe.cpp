@@ -34,18 +34,22 @@ Json describe_plugins(const Config& config) {
   Json rows = Json::array();
   bool chosen = false;
   for (const plugin::Candidate& candidate : plugin::survey(config)) {
+    const auto& preferred = plugin::preferred();
+    const bool is_preferred =
+        std::find(preferred.begin(), preferred.end(), candidate.name) != preferred.end();
     const bool wanted = config.transport == "auto"
-                            ? candidate.name != "loop" && candidate.is_usable && !chosen
+                            ? is_preferred && candidate.is_usable && !chosen
                             : candidate.name == config.transport && candidate.is_usable;
     std::string verdict = candidate.verdict;
     if (wanted) {
       verdict = "chosen for rounds between nodes; " + verdict;
       chosen = true;
     } else if (candidate.is_usable) {
-      verdict = config.transport == "auto"
-                    ? "not chosen: " + std::string(chosen ? "an earlier one can be used"
+      verdict =
+          config.transport == "auto"
+              ? "not chosen: " + std::string(is_preferred ? "an earlier one can be used"
                                                           : "only on request (LOCKSTEP_TRANSPORT)")
-                    : "not chosen: LOCKSTEP_TRANSPORT=" + config.transport;
+              : "not chosen: LOCKSTEP_TRANSPORT=" + config.transport;
     }
     rows.push_back({{"name", candidate.name},
                     {"version", candidate.version},

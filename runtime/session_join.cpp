@@ -1,6 +1,9 @@
 // Joining: identity, one fence, the node's page, the way to other nodes, the job's groups.
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <random>
@@ -74,6 +77,7 @@ class Session::Joiner {
   }
 
   Status watch() {
+    check_record();
     session_.record_.started = std::time(nullptr);
     session_.record_.slurm_job = environment_.get("SLURM_JOB_ID").value_or("");
     session_.record_.restarts = environment_.number("SLURM_RESTART_COUNT").value_or(0);
@@ -81,6 +85,16 @@ class Session::Joiner {
       session_.adviser_.start(session_.config_, environment_, session_.is_attached());
     }
     return session_.watch_.start(session_.config_, environment_, who().rank == 0);
+  }
+
+  /// It is written at the end: too late to find out that it cannot be.
+  void check_record() const {
+    const std::string& path = session_.config_.record;
+    if (path.empty() || who().rank != 0) return;
+    const std::size_t slash = path.rfind('/');
+    const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+    if (access(folder.c_str(), W_OK) == 0) return;
+    log::warn("LOCKSTEP_RECORD={}: nothing can be written there: {}", path, std::strerror(errno));
   }
 
   Status configure() {
@@ -214,12 +228,19 @@ class Session::Joiner {
     for (NodeIndex node = 0; node < nodes(); ++node) {
       const std::string other = blobs_[node].transport.data();
       if (other == session_.transport_) continue;
-      return {
-          LOCKSTEP_E_TRANSPORT,
-          fmt::format("{} can use {}, but {} can use {}; type LOCKSTEP_TRANSPORT=pmix_fence, or "
-                      "repair {} (lockstep info says why)",
-                      who().hosts[who().node()], session_.transport_, who().hosts[node], other,
-                      who().hosts[node])};
+      // Each has the best that it could have: the one with less is to be repaired.
+      const std::vector<std::string>& names = plugin::preferred();
+      const auto place = [&](const std::string& name) {
+        return std::find(names.begin(), names.end(), name) - names.begin();
+      };
+      const bool is_here = place(session_.transport_) > place(other);
+      const std::string& here = who().hosts[who().node()];
+      const std::string& there = who().hosts[node];
+      return {LOCKSTEP_E_TRANSPORT,
+              fmt::format("{} can use {}, but {} can use {}; type LOCKSTEP_TRANSPORT={}, or repair "
+                          "{} (lockstep info says why)",
+                          here, session_.transport_, there, other,
+                          is_here ? session_.transport_ : other, is_here ? here : there)};
     }
     return {};
   }

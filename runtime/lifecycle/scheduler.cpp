@@ -73,6 +73,7 @@ std::optional<JobState> read_job_state(std::string_view line, std::int64_t wall_
   const auto [rest, error] = std::from_chars(end.data(), end.data() + end.size(), seconds);
   const bool is_number = error == std::errc() && rest == end.data() + end.size();
   constexpr std::int64_t kMost = INT64_MAX / kSecond / 2;
+  answer.has_end = is_number;
   // "NONE" for a job without a limit; its end, if one is named, is none.
   if (is_number && answer.left_by_limit && std::abs(seconds) < kMost) {
     answer.left = (seconds - wall_clock) * kSecond;
@@ -82,9 +83,13 @@ std::optional<JobState> read_job_state(std::string_view line, std::int64_t wall_
 
 Ending ending_of(const JobState& state) {
   if (state.reason == "TimeLimit" || state.state == "TIMEOUT") return Ending::time_limit;
-  if (state.state == "PREEMPTED" || state.state == "PENDING") return Ending::preemption;
-  if (state.state == "COMPLETING" || state.state == "CANCELLED") return Ending::cancel;
+  if (state.state == "PREEMPTED") return Ending::preemption;
+  const bool is_ending = state.state == "COMPLETING";
+  // One that has ended for good has an end that has come.
   constexpr Nanos kInexact = 5 * kSecond;
+  const bool is_to_run_again = !state.has_end || (state.left && *state.left > kInexact);
+  if (state.state == "PENDING" || (is_ending && is_to_run_again)) return Ending::requeue;
+  if (is_ending || state.state == "CANCELLED") return Ending::cancel;
   const bool is_moved = state.left && *state.left < *state.left_by_limit - kInexact;
   return is_moved ? Ending::preemption : Ending::unknown;
 }

@@ -16,6 +16,7 @@ namespace lockstep::lifecycle {
 struct JobState {
   std::optional<Nanos> left;           ///< to its end; nothing: it has none, or none is said
   std::optional<Nanos> left_by_limit;  ///< of its time limit; more than that if it is preempted
+  bool has_end = false;                ///< a time at which it ends, or has ended
   std::string state;                   ///< "RUNNING", "COMPLETING", ...
   std::string reason;                  ///< "None", "TimeLimit", ...
 };
@@ -26,10 +27,11 @@ std::optional<Nanos> read_slurm_time(std::string_view text);
 /// A line of `squeue -o '%e|%L|%T|%r'` with times in seconds, read at second `wall_clock`.
 std::optional<JobState> read_job_state(std::string_view line, std::int64_t wall_clock);
 
-enum class Ending { unknown, time_limit, preemption, cancel };
+enum class Ending { unknown, time_limit, preemption, requeue, cancel };
 
 /// Why a job in this state was sent SIGTERM. Slurm tells apart what it ends for good; a preempted
-/// job runs on to an end that has come before its time limit's, or is queued again.
+/// job runs on to an end that has come before its time limit's, or, without grace, is queued again
+/// at once and has no end any more.
 Ending ending_of(const JobState& state);
 
 /// Asks Slurm, which takes some tens of milliseconds when it is well. Nothing if it does not answer

@@ -133,6 +133,9 @@ Cause Watch::look_into_signal(int signal) const {
       return {LOCKSTEP_REASON_TIME_LIMIT, name + ": the job has reached its time limit", signal};
     case Ending::preemption:
       return {LOCKSTEP_REASON_PREEMPTION, name + ": the job is preempted", signal};
+    case Ending::requeue:
+      return {LOCKSTEP_REASON_PREEMPTION, name + ": the job is queued again, as after a preemption",
+              signal};
     case Ending::cancel:
       return {LOCKSTEP_REASON_CANCEL, name + ": the job was cancelled", signal};
     case Ending::unknown:

@@ -16,7 +16,7 @@ failed() {
   echo "FAILED: $*"
   exit 1
 }
-has_plugin() { ninja -C "$work/$1" -t targets all | grep -q 'spank_lockstep'; }
+has_plugin() { ninja -C "$work/$1" -t targets all | grep 'spank_lockstep' >/dev/null; }
 
 hidden=-DCMAKE_IGNORE_PATH=/usr/include
 configure AUTO $hidden || failed "without the header nothing can be configured"

@@ -1,5 +1,6 @@
 // What every rank sees when a job goes wrong: the same verdict, with the right names, in time.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <regex>
@@ -175,6 +176,27 @@ TEST(Join, BadSettingsAreNamedWithTheirForm) {
       count(strange.output, "LOCKSTEP_WEATHER is not a setting of lockstep; type: lockstep info"),
       1u)
       << strange.output;
+}
+
+TEST(Join, ARecordThatCannotBeWrittenIsSaidAtTheStart) {
+  const Finished finished = run(job({2, 1}, "slow 1", "", "LOCKSTEP_RECORD=/nowhere/run.json"));
+  EXPECT_EQ(count(finished.output,
+                  "LOCKSTEP_RECORD=/nowhere/run.json: nothing can be written there: No such file"),
+            1u)
+      << finished.output;
+  const Finished good = run(job({2, 1}, "slow 1", "", "LOCKSTEP_RECORD=run.json"));
+  EXPECT_EQ(count(good.output, "nothing can be written"), 0u) << good.output;
+  unlink("run.json");
+}
+
+TEST(Join, TheNodeWithTheLesserTransportIsNamed) {
+  const Finished finished =
+      run(LOCKSTEP_CLI
+          " run --keep-going -n 2 --nodes 2 -- bash -c \"[ \\$PMIX_RANK = 0 ] || export "
+          "LOCKSTEP_TRANSPORT=pmix_fence; exec " FAULT_JOB " slow 9\"");
+  EXPECT_EQ(finished.status, 1);
+  EXPECT_EQ(count(finished.output, "type LOCKSTEP_TRANSPORT=pmix_fence, or repair n1 "), 2u)
+      << finished.output;
 }
 
 TEST(Join, APreferenceThatCannotBeHadIsSaidOnce) {

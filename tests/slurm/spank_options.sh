@@ -7,7 +7,7 @@ help_texts() {
     COLUMNS=200 run "$command" --help
     expect_status 0
     for option in report=TIME timeout=TIME stop-before-end=TIME fault-tolerance; do
-      grep -A1 -e "--lockstep-$option" run.log | grep -qF '[lockstep] ' ||
+      grep -A1 -e "--lockstep-$option" run.log | grep -F '[lockstep] ' >/dev/null ||
         fail "$command --help does not show --lockstep-$option"
     done
     if [ "$command" = srun ]; then

@@ -9,6 +9,7 @@ examples=$(cd "$(dirname "$0")/../../slurm/examples" && pwd)
 skip_without_testbed
 make_folder
 clean_up() {
+  [ "$case_name" != preemption_at_once ] || grace 10
   "$testbed" exec ctl scancel --user="$(id -un)" || true
   rm -rf "$here"
 }
@@ -264,6 +265,15 @@ preempted_example() {
   cmp undisturbed.model preempted.model || fail "another model after a preemption"
   grep -E '^all stopped' job.log | tail -n 1 | cmp - undisturbed.end || fail "another last step"
   [ ! -e state ] || fail "the checkpoint is still there"
+}
+
+# Without grace it is queued again in the same moment, and has KillWait to save.
+grace() { "$testbed" exec ctl scontrol update PartitionName=shared "GraceTime=$1"; }
+preemption_at_once() {
+  grace 0
+  submit job "-t 20 --requeue" LOCKSTEP_SIGNALS=TERM
+  on_ctl srun -Q -p urgent -N4 hostname >urgent.log || fail "the urgent job did not run"
+  stopped job 10 4 'SIGTERM: the job is queued again, as after a preemption$'
 }
 
 # One whose limit is cut while it runs, and one that runs into its own; both take a minute.

@@ -121,7 +121,7 @@ std::vector<Contender> contenders(const BenchOptions& options) {
   const std::string mine = find_program("lockstep-bench");
   if (mine.empty()) {
     throw CommandError(1,
-                       "the program lockstep-bench is missing; build with LOCKSTEP_BUILD_TESTS=ON");
+                       "the program lockstep-bench is missing; build with LOCKSTEP_BUILD_CLI=ON");
   }
   const std::string count = std::to_string(options.ranks);
   // As on a cluster: a core for each rank where there are enough, and no spinning where there are

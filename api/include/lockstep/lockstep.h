@@ -232,7 +232,8 @@ typedef enum lockstep_reason {
   LOCKSTEP_REASON_SET = 1,        /**< lockstep_set_trigger() */
   LOCKSTEP_REASON_SIGNAL = 2,     /**< a signal; see lockstep_trigger_on_signal() */
   LOCKSTEP_REASON_TIME_LIMIT = 3, /**< the job's end is near or reached */
-  LOCKSTEP_REASON_PREEMPTION = 4, /**< SIGTERM, and the scheduler needs the nodes for another job */
+  LOCKSTEP_REASON_PREEMPTION = 4, /**< SIGTERM, and the scheduler needs the nodes for another job,
+                                       or has queued this one again for another reason */
   LOCKSTEP_REASON_CANCEL = 5,     /**< SIGTERM, and somebody has cancelled the job */
   LOCKSTEP_REASON_SUSPEND = 7,    /**< SIGTSTP: the job is about to be stopped for a while */
   LOCKSTEP_REASON_RESUME = 8      /**< SIGCONT: it goes on after that */
