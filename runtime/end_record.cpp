@@ -50,6 +50,8 @@ const char* reason_name(std::int32_t reason) {
       return "preemption";
     case LOCKSTEP_REASON_CANCEL:
       return "cancel";
+    case LOCKSTEP_REASON_REQUEST:
+      return "request";
     default:
       return "unknown";
   }

@@ -12,7 +12,8 @@
 namespace lockstep {
 namespace {
 constexpr Nanos kLifeSigns = 500 * kMillisecond;  // how often processes of this node are looked at
-}
+constexpr Nanos kLasting = kMillisecond;          // visitors are told of a wait that is longer
+}  // namespace
 
 Status Group::look(Watch& watch) {
   const Nanos time = now();
@@ -23,6 +24,11 @@ Status Group::look(Watch& watch) {
     watch.deadline = after(watch.start, watch.call.timeout.value_or(standard));
     watch.next_report = after(watch.start, around_.config.report);
     watch.next_life_sign = after(watch.start, kLifeSigns);
+  }
+  if (!watch.is_said && !watch.is_test && time - watch.start >= kLasting) {
+    watch.is_said = true;
+    local_->say_waiting(watch.is_round ? epoch_ : node::kWaitsForSection | watch.section,
+                        watch.start);
   }
   if (local_->is_broken()) return broken(watch.call);
   const Status status = watch.is_round ? look_at_round(watch, time) : look_at_section(watch, time);

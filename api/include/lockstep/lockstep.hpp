@@ -342,6 +342,7 @@ enum class Reason : std::int32_t {
   time_limit = LOCKSTEP_REASON_TIME_LIMIT,
   preemption = LOCKSTEP_REASON_PREEMPTION,
   cancel = LOCKSTEP_REASON_CANCEL,
+  request = LOCKSTEP_REASON_REQUEST,
 };
 
 /// Why the trigger fired; the same on all ranks. See lockstep_trigger_report_t.
