@@ -98,18 +98,20 @@ std::optional<std::string> why_too_late(const Part& part, const Snapshot& seen) 
                                                        : std::nullopt;
 }
 
-Status not_noticed(const Part& part, const Snapshot& seen, Nanos patience) {
+Status not_noticed(const Part& part, const Snapshot& seen, const std::string& check,
+                   Nanos patience) {
   const MemberView& first = *rank_0(seen);
   const bool is_stopped = part.page.process_of(first) == Process::stopped;
   return {LOCKSTEP_AGAIN,
-          fmt::format("not noticed within {:.3g} s: rank 0 on {} {}{}; it will be at its next "
-                      "check of the trigger",
+          fmt::format("not noticed within {:.3g} s: rank 0 on {} {}{}; it will be at its next {}",
                       static_cast<double>(patience) / kSecond, seen.host, in_words(first, now()),
-                      is_stopped ? ", and its process is stopped" : "")};
+                      is_stopped ? ", and its process is stopped" : "",
+                      check.empty() ? "check_trigger" : fmt::format("check_trigger '{}'", check))};
 }
 
 Result<std::uint64_t> wait_for_answer(const Part& part, request::Box& box,
-                                      const request::Ticket& ticket, Nanos patience) {
+                                      const request::Ticket& ticket, const std::string& check,
+                                      Nanos patience) {
   const Nanos deadline = after(now(), patience);
   for (int pause_ms = 1;; pause_ms = std::min(pause_ms * 2, 50)) {
     // The answer is read last: whoever has told it and has ended since has told it.
@@ -126,7 +128,7 @@ Result<std::uint64_t> wait_for_answer(const Part& part, request::Box& box,
     if (too_late) {
       return Status(LOCKSTEP_E_PEER, fmt::format("asked too late: {}", *too_late));
     }
-    if (now() >= deadline) return not_noticed(part, seen.value(), patience);
+    if (now() >= deadline) return not_noticed(part, seen.value(), check, patience);
     poll(nullptr, 0, pause_ms);
   }
 }
@@ -148,7 +150,7 @@ Result<std::uint64_t> ask(const std::string& session, const request::Wish& wish,
   }
   Result<request::Ticket> ticket = request::post(front->box(), wish, number, now());
   if (!ticket.ok()) return ticket.status();
-  return wait_for_answer(*part, front->box(), *ticket, patience);
+  return wait_for_answer(*part, front->box(), *ticket, wish.name, patience);
 }
 
 }  // namespace lockstep::outside
