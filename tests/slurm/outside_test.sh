@@ -14,7 +14,7 @@ clean_up() {
   rm -rf "$here"
 }
 trap clean_up EXIT
-# Where the lines of job.cpp are does not matter here.
+# In which line it is does not matter here.
 site='outside_job.cpp:[0-9]+'
 
 # eventually PATTERN COMMAND...: until it prints such a line.

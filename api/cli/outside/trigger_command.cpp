@@ -133,7 +133,9 @@ void trigger(Options& options, CommandContext& context) {
                                  ask_here(options.session, options).dump()));
     return;
   }
-  if (options.what.empty()) throw CommandError(kExitBadUse, "which job?");
+  if (options.what.empty()) {
+    throw CommandError(kExitBadUse, "which job? 'lockstep status' shows those of this machine");
+  }
   options.from = who_asks();
   const Picture picture = look(options.what, context.environment, patience_of(options.patience_s));
   const SessionView& session = choose(picture, options);
