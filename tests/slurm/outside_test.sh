@@ -158,6 +158,13 @@ refusals() {
   status "$(cat waiting.id)"
   expect_status 1
   expect_lines 1 "job $(cat waiting.id) has not started: it is pending \(BeginTime\); type: squeue --start"
+  submit array "--array=1-2 --hold" "true"
+  status "$(cat array.id)_3"
+  expect_status 1
+  # Parts of a heterogeneous job.
+  on_ctl sbatch --parsable -N1 -n1 : -N1 -n1 --wrap "sleep 300" >parts.id
+  eventually "job $(cat parts.id) is heterogeneous, .*; type this on its nodes \(n[0-3],n[0-3]\): lockstep status" \
+    "$lockstep" status "$(cat parts.id)"
   # Somebody else's.
   run setpriv --reuid=nobody --regid=nogroup --clear-groups "$lockstep" status "$(cat plain.id)"
   expect_status 1

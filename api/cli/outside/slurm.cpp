@@ -91,6 +91,17 @@ void require_running(const std::string& id, const std::string& state, const std:
   throw CommandError(1, fmt::format("job {} does not run: it is {}", id, state));
 }
 
+/// A step outside has one part only, whichever Slurm takes.
+void refuse_heterogeneous(const std::vector<Row>& rows) {
+  if (rows.front().fields[0].find('+') == std::string::npos) return;
+  std::string nodes;
+  for (const Row& row : rows) nodes += (nodes.empty() ? "" : ",") + row.fields[4];
+  throw CommandError(1,
+                     fmt::format("job {} is heterogeneous, and its parts cannot be visited in one "
+                                 "step; type this on its nodes ({}): lockstep status",
+                                 rows.front().fields[1], nodes));
+}
+
 }  // namespace
 
 std::optional<SlurmId> read_slurm_id(const std::string& text) {
@@ -122,6 +133,7 @@ SlurmJob Slurm::find(const SlurmId& id) const {
     throw CommandError(
         1, fmt::format("there is no job {}, or it has ended; type: squeue --me", id.job));
   }
+  refuse_heterogeneous(rows);
   if (rows.size() > 1) {
     std::string names;
     for (const Row& row : rows) names += (names.empty() ? "" : ", ") + row.fields[0];
@@ -182,6 +194,8 @@ NodeAnswers Slurm::visit(const SlurmJob& job, const std::vector<std::string>& ar
                        "path on its nodes",
                        job.number, answers.complaint.empty() ? "no reason" : answers.complaint));
   }
+  // A job that ended meanwhile keeps srun waiting, and its nodes are not silent.
+  if (answers.by_node.empty()) find({job.number, ""});
   for (const std::string& name : names_of(node.empty() ? job.nodes : node)) {
     if (!answers.by_node.contains(name)) answers.silent.push_back(name);
   }

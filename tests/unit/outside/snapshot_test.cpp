@@ -158,7 +158,8 @@ TEST(Snapshot, AWaitInAnyGroupIsWhereTheMemberIs) {
 TEST(Snapshot, ABrokenGroupIsSeen) {
   Job job(2);
   EXPECT_FALSE(look_at(job.bytes())->groups[0].is_broken);
-  job.groups[0]->break_with({});
+  const std::byte verdict{1};
+  job.groups[0]->break_with({&verdict, 1});
   EXPECT_TRUE(look_at(job.bytes())->groups[0].is_broken);
 }
 
