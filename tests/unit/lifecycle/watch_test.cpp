@@ -83,6 +83,10 @@ TEST(Watch, ARequestComesAfterASignalAndBeforeTheTime) {
   EXPECT_EQ(cause.reason, LOCKSTEP_REASON_REQUEST);
   EXPECT_EQ(cause.text, "alice@login1: why");
   one.watch.put_back(*notice);
+  const auto again = one.watch.take("stop");
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->source, Source::request);
+  one.watch.put_back(*again);
   // Part of the signal's event; if that cannot be told, neither has this been.
   raise(SIGTERM);
   const auto signal = one.watch.take("stop");
