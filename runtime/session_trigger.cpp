@@ -44,7 +44,7 @@ void copy_text(char (&to)[N], const std::string& from) {
 }  // namespace
 
 Result<bool> Session::check_trigger(const Call& call) {
-  std::optional<lifecycle::Notice> mine = watch_.take(call.name != nullptr ? call.name : "");
+  std::optional<lifecycle::Notice> mine = watch_.take(call.name);
   const auto could_not_tell = [&](const Status& status) {
     if (mine) watch_.put_back(*mine);
     return status;

@@ -57,7 +57,7 @@ Nanos Watch::margin() const noexcept {
   return std::max(margin_.load(), after(save, save / 2));
 }
 
-std::optional<Notice> Watch::take(std::string_view check) noexcept {
+std::optional<Notice> Watch::take(const char* check) noexcept {
   const bool is_called = is_raised_.load(std::memory_order_relaxed) && is_raised_.exchange(false);
   const bool is_time = time_is_up();
   const std::optional<int> signal = take_signal();

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "runtime/base/ids.hpp"
 #include "runtime/base/result.hpp"
@@ -51,8 +50,8 @@ class Watch {
   void keep_time();
 
   /// The most urgent of what this rank has to tell, and forgets the others: they are one event. A
-  /// few loads if there is nothing. `check`: the name of the check that asks.
-  std::optional<Notice> take(std::string_view check = {}) noexcept;
+  /// few loads if there is nothing. `check`: the name of the check that asks, or NULL.
+  std::optional<Notice> take(const char* check = nullptr) noexcept;
   /// It could not be told: it stands again.
   void put_back(const Notice& notice) noexcept;
   /// All ranks know what was taken, since this check.

@@ -73,10 +73,11 @@ class Inbox {
  public:
   explicit Inbox(Box* box = nullptr) noexcept : box_(box) {}
 
-  /// Takes everything that a check of this name may take; false if there is nothing. One load then.
-  bool take(std::string_view check_name) noexcept {
+  /// Takes everything that a check of this name (NULL: none) may take; false if there is nothing.
+  /// One load then, and the name is not looked at.
+  bool take(const char* check_name) noexcept {
     if (box_ == nullptr || box_->posted.load(std::memory_order_relaxed) == 0) return false;
-    return take_posted(check_name);
+    return take_posted(check_name != nullptr ? check_name : "");
   }
   /// The job could not be told: what was taken stands again.
   void put_back() noexcept;

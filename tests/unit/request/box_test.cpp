@@ -103,7 +103,7 @@ TEST(Box, ANameThatIsTooLongIsRefused) {
   Pair pair;
   EXPECT_TRUE(pair.ask({std::string(kNameMax + 1, 'x'), "", ""}).status().is(LOCKSTEP_E_LIMIT));
   EXPECT_TRUE(pair.ask({std::string(kNameMax, 'x'), "", ""}).ok());
-  EXPECT_TRUE(pair.inbox.take(std::string(kNameMax, 'x')));
+  EXPECT_TRUE(pair.inbox.take(std::string(kNameMax, 'x').c_str()));
 }
 
 TEST(Box, LongTextsAreCutAndControlCharactersAreNot) {
