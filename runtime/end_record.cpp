@@ -60,6 +60,8 @@ const char* reason_name(std::int32_t reason) {
       return "preemption";
     case LOCKSTEP_REASON_CANCEL:
       return "cancel";
+    case LOCKSTEP_REASON_REQUEST:
+      return "request";
     case LOCKSTEP_REASON_SUSPEND:
       return "suspend";
     case LOCKSTEP_REASON_RESUME:

@@ -66,15 +66,20 @@ Group::Group(Surroundings& around, GroupId id, std::vector<Rank> ranks, std::uin
   std::vector<std::uint32_t> domain_of;
   std::vector<int> seen;
   std::uint32_t self_here = 0;
+  std::size_t self_slot = 0;
   for (const Rank rank : ranks_) {
     if (identity.node_of[rank] != identity.node()) {
       is_wide_ = true;
       continue;
     }
-    if (rank == identity.rank) self_here = static_cast<std::uint32_t>(local_ranks_.size());
+    const auto found_rank = std::lower_bound(node_ranks.begin(), node_ranks.end(), rank);
+    const auto slot = static_cast<std::size_t>(found_rank - node_ranks.begin());
+    if (rank == identity.rank) {
+      self_here = static_cast<std::uint32_t>(local_ranks_.size());
+      self_slot = slot;
+    }
     local_ranks_.push_back(rank);
-    const auto slot = std::lower_bound(node_ranks.begin(), node_ranks.end(), rank);
-    const int domain = members[static_cast<std::size_t>(slot - node_ranks.begin())].domain;
+    const int domain = members[slot].domain;
     auto found = std::find(seen.begin(), seen.end(), domain);
     if (found == seen.end()) found = seen.insert(seen.end(), domain);
     domain_of.push_back(static_cast<std::uint32_t>(found - seen.begin()));
@@ -83,6 +88,7 @@ Group::Group(Surroundings& around, GroupId id, std::vector<Rank> ranks, std::uin
   self_ = static_cast<Rank>(self - ranks_.begin());
   local_ =
       std::make_unique<node::LocalGroup>(around.page.block(block), self_here, std::move(domain_of));
+  local_->introduce(static_cast<std::uint32_t>(self_slot));
 }
 
 Result<std::unique_ptr<Group>> Group::make(Surroundings& around, GroupId id,
@@ -171,6 +177,7 @@ Status Group::arrive(const Call& call, const node::Words& mine, Nanos start) {
                                         : fmt::format("{} after {} section{}", call.text(),
                                                       section_, section_ == 1 ? "" : "s"));
   }
+  if (start != 0) local_->say_waiting(node::kHasArrived | epoch_, start);
   const std::uint32_t signature = (call.signature() ^ static_cast<std::uint32_t>(place)) | 1;
   local_->arrive(epoch_, {mine, signature, call.line});
   if (leader_ != nullptr) {
@@ -220,7 +227,7 @@ Status Group::test() {
     is_open_ = false;
     return {};
   }
-  Watch watch{.call = call_, .is_round = true, .start = start_};
+  Watch watch{.call = call_, .is_round = true, .start = start_, .is_test = true};
   Status status = look(watch);
   if (!status.ok()) {
     is_open_ = false;

@@ -75,6 +75,7 @@ Status Group::first_begin(const Call& call) {
   }
   open_sections_.push_back({section, call, std::nullopt});
   if (call.name != nullptr) open_sections_.back().name = call.name;
+  local_->say_sections(open_sections_.size());
   return {};
 }
 
@@ -83,6 +84,7 @@ Status Group::first_end(const char* failure) {
     return {LOCKSTEP_E_STATE, "first_end without first_begin on this group"};
   const OpenSection open = std::move(open_sections_.back());
   open_sections_.pop_back();
+  local_->say_sections(open_sections_.size());
   if (self_ != 0) return {};
   Call call = open.call;
   call.name = open.name ? open.name->c_str() : nullptr;
@@ -111,7 +113,7 @@ Status Group::wait_for_outcome(const Call& call, std::uint64_t section) {
     const auto* const text = reinterpret_cast<const char*>(result.vector.data());
     return adopt_outcome(call, std::string(text, strnlen(text, result.vector.size())));
   }
-  Watch watch{.call = call, .is_round = false};
+  Watch watch{.call = call, .is_round = false, .section = section};
   Status status = this->watch(local_->section_bell(), watch, [&]() noexcept {
     if (leader_ != nullptr) {
       std::lock_guard lock(around_.port->mutex());

@@ -15,6 +15,7 @@ namespace lockstep {
 namespace {
 constexpr Nanos kLifeSigns = 500 * kMillisecond;  // how often processes of this node are looked at
 constexpr Nanos kStandstill = kSecond;            // a waiting process looks ten times as often
+constexpr Nanos kLasting = kMillisecond;          // visitors are told of a wait that is longer
 }  // namespace
 
 Status Group::look(Watch& watch) {
@@ -34,6 +35,11 @@ Status Group::look(Watch& watch) {
     watch.next_report = after(watch.next_report, gap);
   }
   watch.last_look = time;
+  if (!watch.is_said && !watch.is_test && time - watch.start >= kLasting) {
+    watch.is_said = true;
+    local_->say_waiting(watch.is_round ? epoch_ : node::kWaitsForSection | watch.section,
+                        watch.start);
+  }
   if (local_->is_broken()) return broken(watch.call);
   const Status status = watch.is_round ? look_at_round(watch, time) : look_at_section(watch, time);
   if (!status.ok()) return status;

@@ -7,12 +7,15 @@ namespace lockstep {
 
 struct Group::Watch {
   const Call& call;
-  bool is_round;  ///< else: the wait for a section's outcome
+  bool is_round;              ///< else: the wait for a section's outcome
+  std::uint64_t section = 0;  ///< the one that is waited for
   Nanos start = 0;
   Nanos deadline = 0;  ///< 0: not computed yet
   Nanos next_report = 0;
   Nanos next_life_sign = 0;
   Nanos last_look = 0;
+  bool is_test = false;      ///< looks once and does not wait
+  bool is_said = false;      ///< visitors see that this member waits
   bool has_expired = false;  ///< the leader was told; it now has time to ask the other nodes
 };
 
@@ -46,6 +49,7 @@ Status Group::watch(node::Bell& bell, Watch& watch, Ready&& ready) {
     }
   }
   if (polls_port) around_.port->leave();
+  if (watch.is_said) local_->say_waiting(0, 0);
   return status;
 }
 

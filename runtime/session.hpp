@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/base/result.hpp"
+#include "runtime/base/unique_fd.hpp"
 #include "runtime/bootstrap/bootstrap.hpp"
 #include "runtime/bootstrap/domains.hpp"
 #include "runtime/config/config.hpp"
@@ -75,6 +76,8 @@ class Session {
   Config config_{};
   std::unique_ptr<bootstrap::Bootstrap> bootstrap_;
   Counters counters_;
+  /// Kept open for visitors, who have no other way to the page (docs/decisions/0008).
+  UniqueFd page_memory_;
   node::Page page_;
   std::string transport_;  ///< name of the plugin that all nodes use; empty on a single node
   std::string domain_kind_ = "node";

@@ -20,8 +20,8 @@
 namespace lockstep {
 namespace {
 
-constexpr GroupId kJobGroup = 1;
-constexpr GroupId kNodeGroup = 2;
+using node::kJobGroup;
+using node::kNodeGroup;
 constexpr std::uint32_t kBlobVersion = 2;
 
 /// What a node's leader tells the job at start-up: fixed part, then the switches above the node as
@@ -83,6 +83,7 @@ class Session::Joiner {
     session_.record_.restarts = environment_.number("SLURM_RESTART_COUNT").value_or(0);
     if (who().rank == 0) {
       session_.adviser_.start(session_.config_, environment_, session_.is_attached());
+      session_.watch_.listen_to(session_.page_.head().requests);
     }
     return session_.watch_.start(session_.config_, environment_, who().rank == 0);
   }
@@ -258,6 +259,7 @@ class Session::Joiner {
     if (!session_.page_.is_valid() || session_.page_.head().session != blobs_[0].session) {
       return {LOCKSTEP_E_BOOTSTRAP, "this node's leader shared a page of another job or version"};
     }
+    session_.page_memory_ = std::move(*memory);
     return {};
   }
 
@@ -284,7 +286,9 @@ class Session::Joiner {
     if (!mapped.ok()) return mapped.status();
     session_.page_ = node::Page::create(*mapped, count, domains.count, blobs_[0].session);
     fill_page(hellos, domains);
-    return members_.size() > 1 ? door_.hand_out(memory->get()) : Status{};
+    fill_card(session_.page_.head().card);
+    session_.page_memory_ = std::move(*memory);
+    return members_.size() > 1 ? door_.hand_out(session_.page_memory_.get()) : Status{};
   }
 
   void fill_page(const std::vector<node::Hello>& hellos, const bootstrap::Domains& domains) {
@@ -303,6 +307,21 @@ class Session::Joiner {
     }
     session_.page_.claim_block(kJobGroup, head.members);
     session_.page_.claim_block(kNodeGroup, head.members);
+  }
+
+  void fill_card(node::Card& card) {
+    const auto copy = [](auto& to, std::string_view from) {
+      std::memcpy(to.data(), from.data(), std::min(from.size(), to.size() - 1));
+    };
+    card.ranks = who().size;
+    card.node = who().node();
+    card.nodes = static_cast<std::uint32_t>(nodes());
+    card.started = std::time(nullptr);
+    copy(card.job, who().job);
+    copy(card.host, who().hosts[who().node()]);
+    copy(card.slurm_job, environment_.get("SLURM_JOB_ID").value_or(""));
+    copy(card.slurm_step, environment_.get("SLURM_STEP_ID").value_or(""));
+    card.is_written.store(1, std::memory_order_release);
   }
 
   Status connect() {

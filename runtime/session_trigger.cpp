@@ -19,7 +19,7 @@ void copy_text(char (&to)[N], const std::string& from) {
 }  // namespace
 
 Result<bool> Session::check_trigger(const Call& call) {
-  std::optional<lifecycle::Notice> mine = watch_.take();
+  std::optional<lifecycle::Notice> mine = watch_.take(call.name);
   const auto could_not_tell = [&](const Status& status) {
     if (mine) watch_.put_back(*mine);
     return status;
@@ -33,6 +33,7 @@ Result<bool> Session::check_trigger(const Call& call) {
   Result<lockstep_trigger_report_t> report = agree_on_cause(call, mine);
   if (!report.ok()) return could_not_tell(report.status());
   record_.stop = *report;
+  watch_.told(record_.checks);
   return true;
 }
 

@@ -23,6 +23,8 @@ constexpr const char* kEndOfOptions = "\x1f--";
 void add_bench_command(CLI::App& app, CommandContext& context);
 void add_info_command(CLI::App& app, CommandContext& context);
 void add_run_command(CLI::App& app, CommandContext& context);
+void add_status_command(CLI::App& app, CommandContext& context);
 void add_topo_command(CLI::App& app, CommandContext& context);
+void add_trigger_command(CLI::App& app, CommandContext& context);
 
 }  // namespace lockstep::cli

@@ -20,11 +20,9 @@ namespace {
 using namespace lockstep::cli;
 
 // A new subcommand is one line here and one declaration in commands.hpp.
-constexpr std::array<AddCommand, 4> kCommands = {
-    add_run_command,
-    add_info_command,
-    add_topo_command,
-    add_bench_command,
+constexpr std::array<AddCommand, 6> kCommands = {
+    add_run_command,  add_status_command, add_trigger_command,
+    add_info_command, add_topo_command,   add_bench_command,
 };
 
 constexpr const char* kFooter =

@@ -68,11 +68,13 @@ Nanos Watch::margin() const noexcept {
   return std::max(margin_.load(), after(save, save / 2));
 }
 
-std::optional<Notice> Watch::take() noexcept {
+std::optional<Notice> Watch::take(const char* check) noexcept {
   const bool is_called = is_raised_.load(std::memory_order_relaxed) && is_raised_.exchange(false);
   const bool is_time = time_is_up();
   const std::optional<int> signal = take_signal();
+  const bool is_asked = inbox_.take(check);
   if (signal) return Notice{Source::signal, *signal, left()};
+  if (is_asked) return Notice{Source::request, 0, left()};
   if (is_time) return Notice{Source::time, 0, left()};
   if (is_called) return Notice{Source::call, 0, left()};
   return std::nullopt;
@@ -86,9 +88,13 @@ bool Watch::time_is_up() noexcept {
 }
 
 void Watch::put_back(const Notice& notice) noexcept {
+  // Also if something more urgent was taken with them: their requesters wait for an answer.
+  inbox_.put_back();
   switch (notice.source) {
     case Source::signal:
       note_signal(notice.signal);
+      break;
+    case Source::request:
       break;
     case Source::time:
       has_told_time_ = false;
@@ -103,6 +109,8 @@ Cause Watch::look_into(const Notice& notice) const {
   switch (notice.source) {
     case Source::signal:
       return look_into_signal(notice.signal);
+    case Source::request:
+      return {LOCKSTEP_REASON_REQUEST, inbox_.text()};
     case Source::time:
       return {LOCKSTEP_REASON_TIME_LIMIT,
               fmt::format("{} are left before the job's end, {} are needed",

@@ -12,11 +12,12 @@
 #include "runtime/config/config.hpp"
 #include "runtime/config/environment.hpp"
 #include "runtime/lifecycle/end_of_job.hpp"
+#include "runtime/request/box.hpp"
 
 namespace lockstep::lifecycle {
 
 /// Where a stop comes from; the more urgent, the smaller.
-enum class Source : std::uint8_t { signal, time, call };
+enum class Source : std::uint8_t { signal, request, time, call };
 
 struct Notice {
   Source source;
@@ -39,6 +40,8 @@ class Watch {
 
   void raise() noexcept { is_raised_.store(true, std::memory_order_release); }
   Status on_signal(int signal);
+  /// Takes requests from this box, which outlives the checks.
+  void listen_to(request::Box& box) noexcept { inbox_ = request::Inbox(&box); }
   /// Asks to stop when less than `margin` is left, or less than the longest save took, with half as
   /// much on top.
   void before_end(Nanos margin);
@@ -48,10 +51,12 @@ class Watch {
   void keep_time();
 
   /// The most urgent of what this rank has to tell, and forgets the others: they are one event. A
-  /// few loads if there is nothing.
-  std::optional<Notice> take() noexcept;
+  /// few loads if there is nothing. `check`: the name of the check that asks, or NULL.
+  std::optional<Notice> take(const char* check = nullptr) noexcept;
   /// It could not be told: it stands again.
   void put_back(const Notice& notice) noexcept;
+  /// All ranks know what was taken, since this check.
+  void told(std::uint64_t check) noexcept { inbox_.tell(check); }
   /// Looks into a notice that was taken here; may ask the scheduler, for two seconds at most.
   Cause look_into(const Notice& notice) const;
 
@@ -64,6 +69,7 @@ class Watch {
   std::atomic<Nanos> margin_{-1};  ///< negative: not asked for
   std::atomic<Nanos> longest_save_{0};
   std::atomic<bool> has_told_time_{false};
+  request::Inbox inbox_;
   bool keeps_time_ = false;
   std::optional<EndOfJob> end_;
 };

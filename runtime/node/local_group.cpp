@@ -35,6 +35,23 @@ void LocalGroup::arrive(Epoch epoch, const Arrival& arrival) noexcept {
   gather(epoch);
 }
 
+void LocalGroup::introduce(std::uint32_t member) noexcept {
+  block_.cells[self_].member.store(member + 1, std::memory_order_release);
+}
+
+void LocalGroup::say_waiting(std::uint64_t waits_for, Nanos since) noexcept {
+  Cell& cell = block_.cells[self_];
+  if (waits_for != 0) cell.since.store(since, std::memory_order_relaxed);
+  cell.waits_for.store(waits_for, std::memory_order_release);
+}
+
+void LocalGroup::say_sections(std::size_t open) noexcept {
+  Cell& cell = block_.cells[self_];
+  const bool is_first = open == 1 && cell.sections.load(std::memory_order_relaxed) == 0;
+  if (is_first) cell.section_since.store(now(), std::memory_order_relaxed);
+  cell.sections.store(static_cast<std::uint32_t>(open), std::memory_order_release);
+}
+
 bool LocalGroup::is_gathered(Epoch epoch) noexcept {
   if (gathering_ != epoch) {
     gathering_ = epoch;

@@ -44,6 +44,12 @@ class LocalGroup {
   bool is_announced(std::uint64_t key) const noexcept { return key == site_key_; }
   void announce(std::uint64_t key, std::string_view site) noexcept;
   void arrive(Epoch epoch, const Arrival& arrival) noexcept;
+  // What visitors are told beyond that; all of it off the path of a quick round.
+  /// Which member of the page this is.
+  void introduce(std::uint32_t member) noexcept;
+  /// A wait lasts (see Cell::waits_for), or has ended (0).
+  void say_waiting(std::uint64_t waits_for, Nanos since) noexcept;
+  void say_sections(std::size_t open) noexcept;
   /// Moves this member's share of the gathering on; cheap, called in every turn of a wait.
   void gather(Epoch epoch) noexcept;
   bool is_released(Epoch epoch) const noexcept {

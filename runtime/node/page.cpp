@@ -10,24 +10,6 @@
 #include <utility>
 
 namespace lockstep::node {
-namespace {
-
-/// Hands out consecutive arrays of a block.
-class Cursor {
- public:
-  explicit Cursor(std::byte* at) : at_(at) {}
-  template <class T>
-  std::span<T> take(std::size_t count) noexcept {
-    T* first = std::launder(reinterpret_cast<T*>(at_));
-    at_ += count * sizeof(T);
-    return {first, count};
-  }
-
- private:
-  std::byte* at_;
-};
-
-}  // namespace
 
 Page::Page(Page&& other) noexcept
     : memory_(std::exchange(other.memory_, nullptr)), size_(std::exchange(other.size_, 0)) {}
@@ -42,16 +24,27 @@ Page::~Page() {
   if (memory_ != nullptr) munmap(memory_, size_);
 }
 
-std::size_t Page::block_size(std::uint32_t members, std::uint32_t domains) noexcept {
-  return sizeof(BlockHead) + sizeof(Gate) + sizeof(Fate) + kVerdictRoom +
-         domains * (sizeof(GatherLine) + sizeof(ReleaseLine)) +
-         members * (sizeof(Cell) + sizeof(Site) + sizeof(VectorArea)) + sizeof(VectorArea) +
-         kSectionSlots * sizeof(SectionSlot);
+BlockOffsets::BlockOffsets(std::uint32_t members, std::uint32_t domains) noexcept {
+  gate = sizeof(BlockHead);
+  fate = gate + sizeof(Gate);
+  verdict = fate + sizeof(Fate);
+  gathers = verdict + kVerdictRoom;
+  releases = gathers + domains * sizeof(GatherLine);
+  cells = releases + domains * sizeof(ReleaseLine);
+  sites = cells + members * sizeof(Cell);
+  vectors = sites + members * sizeof(Site);
+  combined = vectors + members * sizeof(VectorArea);
+  sections = combined + sizeof(VectorArea);
+  size = sections + kSectionSlots * sizeof(SectionSlot);
+}
+
+std::size_t Page::block_at(std::uint32_t index, std::uint32_t members,
+                           std::uint32_t domains) noexcept {
+  return sizeof(PageHead) + members * sizeof(Member) + index * BlockOffsets(members, domains).size;
 }
 
 std::size_t Page::size_for(std::uint32_t members, std::uint32_t domains) noexcept {
-  const std::size_t bytes =
-      sizeof(PageHead) + members * sizeof(Member) + kBlocksMax * block_size(members, domains);
+  const std::size_t bytes = block_at(kBlocksMax, members, domains);
   constexpr std::size_t kPageBytes = 4096;
   return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
 }
@@ -75,17 +68,17 @@ Page Page::adopt(void* memory, std::size_t size) noexcept {
   Page page;
   page.memory_ = static_cast<std::byte*>(memory);
   page.size_ = size;
-  const PageHead& head = page.head();
-  const bool fits = size >= sizeof(PageHead) && head.magic == kPageMagic &&
-                    head.version == kPageVersion && head.members >= 1 &&
-                    head.members <= kMembersMax && head.domains >= 1 &&
-                    head.domains <= head.members && head.size == size &&
-                    size_for(head.members, head.domains) == size;
-  if (!fits) {
+  if (size < sizeof(PageHead) || !fits(page.head(), size)) {
     munmap(page.memory_, size);
     page.memory_ = nullptr;
   }
   return page;
+}
+
+bool fits(const PageHead& head, std::size_t size) noexcept {
+  return head.magic == kPageMagic && head.version == kPageVersion && head.members >= 1 &&
+         head.members <= kMembersMax && head.domains >= 1 && head.domains <= head.members &&
+         head.size == size && Page::size_for(head.members, head.domains) == size;
 }
 
 std::span<Member> Page::members() const noexcept {
@@ -95,20 +88,26 @@ std::span<Member> Page::members() const noexcept {
 Block Page::block(std::uint32_t index) const noexcept {
   const std::uint32_t members = head().members;
   const std::uint32_t domains = head().domains;
-  Cursor cursor(memory_ + sizeof(PageHead) + members * sizeof(Member) +
-                index * block_size(members, domains));
+  const BlockOffsets at(members, domains);
+  std::byte* const begin = memory_ + block_at(index, members, domains);
+  const auto take = [begin]<class T>(std::span<T>& part, std::size_t offset, std::size_t count) {
+    part = {std::launder(reinterpret_cast<T*>(begin + offset)), count};
+  };
+  const auto take_one = [begin]<class T>(T*& part, std::size_t offset) {
+    part = std::launder(reinterpret_cast<T*>(begin + offset));
+  };
   Block block;
-  block.head = cursor.take<BlockHead>(1).data();
-  block.gate = cursor.take<Gate>(1).data();
-  block.fate = cursor.take<Fate>(1).data();
-  block.verdict = cursor.take<std::byte>(kVerdictRoom).data();
-  block.gathers = cursor.take<GatherLine>(domains);
-  block.releases = cursor.take<ReleaseLine>(domains);
-  block.cells = cursor.take<Cell>(members);
-  block.sites = cursor.take<Site>(members);
-  block.vectors = cursor.take<VectorArea>(members);
-  block.combined = cursor.take<VectorArea>(1).data();
-  block.sections = cursor.take<SectionSlot>(kSectionSlots);
+  take_one(block.head, 0);
+  take_one(block.gate, at.gate);
+  take_one(block.fate, at.fate);
+  block.verdict = begin + at.verdict;
+  take(block.gathers, at.gathers, domains);
+  take(block.releases, at.releases, domains);
+  take(block.cells, at.cells, members);
+  take(block.sites, at.sites, members);
+  take(block.vectors, at.vectors, members);
+  take_one(block.combined, at.combined);
+  take(block.sections, at.sections, kSectionSlots);
   return block;
 }
 
@@ -120,7 +119,7 @@ std::optional<std::uint32_t> Page::claim_block(GroupId group,
     if (!candidate.head->group.compare_exchange_strong(expected, kClaimed)) continue;
     // Everything behind the head may be left over from an earlier group.
     auto* const rest = reinterpret_cast<std::byte*>(candidate.gate);
-    std::memset(rest, 0, block_size(head().members, head().domains) - sizeof(BlockHead));
+    std::memset(rest, 0, BlockOffsets(head().members, head().domains).size - sizeof(BlockHead));
     candidate.head->members = members;
     candidate.head->holders.store(members, std::memory_order_relaxed);
     candidate.head->group.store(group, std::memory_order_release);

@@ -17,11 +17,12 @@
 #include "lockstep/transport.h"
 #include "runtime/base/ids.hpp"
 #include "runtime/base/time.hpp"
+#include "runtime/request/box.hpp"
 
 namespace lockstep::node {
 
 inline constexpr std::uint64_t kPageMagic = 0x3130'6567'6170'4b4cu;  // "LKpage01" as bytes
-inline constexpr std::uint32_t kPageVersion = 1;
+inline constexpr std::uint32_t kPageVersion = 2;
 inline constexpr std::size_t kLine = 64;
 inline constexpr std::uint32_t kBlocksMax = 66;     ///< job, node, and 64 groups of splits
 inline constexpr std::uint32_t kMembersMax = 4096;  ///< ranks of one job on one node
@@ -46,8 +47,19 @@ struct alignas(kLine) Cell {
   std::uint32_t length;                 ///< of the vector
   std::atomic<std::uint32_t> has_left;  ///< the member has left the session
   std::uint32_t line;                   ///< of the call
-  std::uint64_t reserved[3];
+  // For visitors, who see this page and no more; nothing of it is written in a round that is quick.
+  std::atomic<Nanos> since;  ///< of the wait below, or of a split arrival
+  std::atomic<std::uint64_t>
+      waits_for;  ///< an epoch, or a section with kWaitsForSection; 0: in no wait that lasts
+  std::atomic<Nanos> section_since;     ///< when the outermost open section began
+  std::atomic<std::uint32_t> member;    ///< 1 + its place in the page's list; 0: not here yet
+  std::atomic<std::uint32_t> sections;  ///< open ones
 };
+
+/// What a member waits for: the end of a round, or of the first's section.
+inline constexpr std::uint64_t kWaitsForSection = std::uint64_t{1} << 63;
+/// With an epoch: this member has arrived in it by the first half of a split call.
+inline constexpr std::uint64_t kHasArrived = std::uint64_t{1} << 62;
 static_assert(sizeof(Cell) == kLine);
 
 /// Where a member is, in words: read only for reports. Atomic bytes in words of eight, because the
@@ -115,6 +127,8 @@ struct alignas(kLine) BlockHead {
 static_assert(sizeof(BlockHead) == kLine);
 
 inline constexpr GroupId kClaimed = UINT64_MAX;
+inline constexpr GroupId kJobGroup = 1;   ///< all ranks
+inline constexpr GroupId kNodeGroup = 2;  ///< those of this node
 
 struct alignas(kLine) VectorArea {
   std::array<std::byte, LOCKSTEP_VECTOR_MAX> bytes;
@@ -130,6 +144,20 @@ struct alignas(kLine) Member {
 };
 static_assert(sizeof(Member) == kLine);
 
+/// For visitors: which job this is. Written by the node's leader before it shares the page.
+struct Card {
+  std::atomic<std::uint32_t> is_written;  ///< set last
+  std::uint32_t ranks;                    ///< of the job
+  std::uint32_t node;                     ///< this one
+  std::uint32_t nodes;
+  std::int64_t started;  ///< seconds since 1970
+  std::array<char, 104> job;
+  std::array<char, 64> host;
+  std::array<char, 32> slurm_job;   ///< empty outside Slurm
+  std::array<char, 32> slurm_step;  ///< empty outside srun
+};
+static_assert(sizeof(Card) == 4 * kLine);
+
 struct alignas(kLine) PageHead {
   std::uint64_t magic;
   std::uint32_t version;
@@ -141,8 +169,17 @@ struct alignas(kLine) PageHead {
   std::uint32_t host_ranks;   ///< ranks of the job on this machine, all emulated nodes together
   std::uint32_t can_publish;  ///< the transport carries frames (see Surroundings)
   std::uint32_t reserved[4];
+  Card card;
+  request::Box requests;  ///< used in the page of node 0
 };
-static_assert(sizeof(PageHead) == kLine);
+static_assert(sizeof(PageHead) == 5 * kLine + sizeof(request::Box));
+
+/// Where the parts of a block begin, in bytes from its own beginning.
+struct BlockOffsets {
+  BlockOffsets(std::uint32_t members, std::uint32_t domains) noexcept;
+  std::size_t gate, fate, verdict, gathers, releases, cells, sites, vectors, combined, sections;
+  std::size_t size;
+};
 
 /// One group's part of the page, as seen by one process.
 struct Block {
@@ -178,6 +215,8 @@ class Page {
   PageHead& head() const noexcept { return *reinterpret_cast<PageHead*>(memory_); }
   std::span<Member> members() const noexcept;
   Block block(std::uint32_t index) const noexcept;
+  static std::size_t block_at(std::uint32_t index, std::uint32_t members,
+                              std::uint32_t domains) noexcept;
 
   /// Takes a free block for `group`; nullopt when all are in use.
   std::optional<std::uint32_t> claim_block(GroupId group, std::uint32_t members) const noexcept;
@@ -186,10 +225,12 @@ class Page {
   void release_block(std::uint32_t index) const noexcept;
 
  private:
-  static std::size_t block_size(std::uint32_t members, std::uint32_t domains) noexcept;
   std::byte* memory_ = nullptr;
   std::size_t size_ = 0;
 };
+
+/// Does it describe memory of `size` bytes that this version can read? Nothing else is believed.
+bool fits(const PageHead& head, std::size_t size) noexcept;
 
 /// Text in and out of a site's words.
 void write_site(Site& site, std::string_view text, Nanos since) noexcept;

@@ -241,7 +241,7 @@ Result<UniqueFd> knock(const DoorName& name, const Hello& hello, Nanos deadline)
 Result<UniqueFd> make_memory(PageKind kind, std::size_t size) {
   UniqueFd memory;
   if (kind == PageKind::memfd) {
-    memory.reset(memfd_create("lockstep", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    memory.reset(memfd_create(kMemoryName, MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (!memory) {
       return Status(LOCKSTEP_E_RESOURCE,
                     fmt::format("memfd_create: {}; set LOCKSTEP_PAGE=shm", std::strerror(errno)));
@@ -251,7 +251,7 @@ Result<UniqueFd> make_memory(PageKind kind, std::size_t size) {
     if (getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size())) {
       return failure("no random numbers for the page's name");
     }
-    std::string name = "/lockstep-";
+    std::string name = fmt::format("/{}-", kMemoryName);
     for (const std::uint8_t byte : random) name += fmt::format("{:02x}", byte);
     memory.reset(shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     if (!memory) {

@@ -68,6 +68,9 @@ class Door {
 /// The others' side: knock, say hello, get the page.
 Result<UniqueFd> knock(const DoorName& name, const Hello& hello, Nanos deadline);
 
+/// By this a page's memory is recognised among a process's descriptors; it is no name to open.
+inline constexpr const char* kMemoryName = "lockstep-page";
+
 /// Sealed anonymous memory of `size` zero bytes: memfd, or unlinked POSIX shared memory.
 Result<UniqueFd> make_memory(PageKind kind, std::size_t size);
 

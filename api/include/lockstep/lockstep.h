@@ -235,6 +235,7 @@ typedef enum lockstep_reason {
   LOCKSTEP_REASON_PREEMPTION = 4, /**< SIGTERM, and the scheduler needs the nodes for another job,
                                        or has queued this one again for another reason */
   LOCKSTEP_REASON_CANCEL = 5,     /**< SIGTERM, and somebody has cancelled the job */
+  LOCKSTEP_REASON_REQUEST = 6,    /**< somebody outside the job asked; `text` says who and why */
   LOCKSTEP_REASON_SUSPEND = 7,    /**< SIGTSTP: the job is about to be stopped for a while */
   LOCKSTEP_REASON_RESUME = 8      /**< SIGCONT: it goes on after that */
 } lockstep_reason_t;
@@ -242,8 +243,8 @@ typedef enum lockstep_reason {
 #define LOCKSTEP_HOST_MAX 64
 #define LOCKSTEP_REASON_TEXT_MAX 256
 
-/** The most urgent of what made the trigger fire: a signal before the time, the time before a call,
- * the lower rank before the higher. The same on all ranks. */
+/** The most urgent of what made the trigger fire: a signal before a request, a request before the
+ * time, the time before a call, the lower rank before the higher. The same on all ranks. */
 typedef struct lockstep_trigger_report {
   size_t size;    /**< set by the caller: sizeof(lockstep_trigger_report_t) */
   int32_t reason; /**< lockstep_reason_t */
@@ -381,6 +382,44 @@ LOCKSTEP_API lockstep_status_t lockstep_info_json(char **text_p);
 
 /** The session's tiers with the ranks in them. JSON text. Collective over the job. */
 LOCKSTEP_API lockstep_status_t lockstep_topology_json(lockstep_session_t session, char **text_p);
+
+/* ---- from outside ---------------------------------------------------------------------------- */
+
+/** The sessions that have processes on this machine, and where each of their ranks is. No session
+ * needed; the jobs are neither stopped nor slowed down. Sees what runs as the caller's user, or
+ * everything as root.
+ *
+ * JSON text with a list "parts", one for each node of a session, also for emulated ones: which job,
+ * and for each of its ranks there the call it is in, since when, or the last one. Fields may be
+ * added. An empty list is no error.
+ *
+ * @param text_p  Give it back with lockstep_free().
+ * @return LOCKSTEP_OK; LOCKSTEP_E_IO: /proc cannot be read; LOCKSTEP_E_RESOURCE. */
+LOCKSTEP_API lockstep_status_t lockstep_sessions_json(char **text_p);
+
+/** A request to fire a job's trigger. */
+typedef struct lockstep_request {
+  size_t size;         /**< set by the caller: sizeof(lockstep_request_t) */
+  const char *session; /**< "id" or "job" of lockstep_sessions_json() */
+  const char *name;    /**< only a check of this name takes it; NULL: any check */
+  const char *from;    /**< who asks, for the report; NULL: the user's name and the host's */
+  const char *reason;  /**< for the report; may be NULL */
+  int64_t timeout_ns;  /**< how long to wait for the job to notice it; 0: do not wait */
+} lockstep_request_t;
+
+/** Asks a running job to fire its trigger, as if its rank 0 had set it. No session needed. Rank 0
+ * must be on this machine and run as the caller's user, unless the caller is root; it notices the
+ * request at its next lockstep_check_trigger(). The report has reason LOCKSTEP_REASON_REQUEST.
+ *
+ * @param check_p  Number of the check that fired.
+ * @return LOCKSTEP_OK: all ranks know; LOCKSTEP_AGAIN: not noticed in time, it stands for the next
+ *         check, and lockstep_last_error() says where rank 0 is; LOCKSTEP_E_PEER: there is no such
+ *         session here, rank 0 is on another machine, or it has ended meanwhile; LOCKSTEP_E_LIMIT:
+ *         too many requests wait, or the name is too long; LOCKSTEP_E_INVALID: several sessions
+ *         have that name, or an argument is bad; LOCKSTEP_E_IO: the page cannot be written;
+ *         LOCKSTEP_E_RESOURCE. */
+LOCKSTEP_API lockstep_status_t lockstep_request_trigger(const lockstep_request_t *request,
+                                                        uint64_t *check_p);
 
 #ifdef __cplusplus
 }

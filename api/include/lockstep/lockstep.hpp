@@ -342,6 +342,7 @@ enum class Reason : std::int32_t {
   time_limit = LOCKSTEP_REASON_TIME_LIMIT,
   preemption = LOCKSTEP_REASON_PREEMPTION,
   cancel = LOCKSTEP_REASON_CANCEL,
+  request = LOCKSTEP_REASON_REQUEST,
   suspend = LOCKSTEP_REASON_SUSPEND,
   resume = LOCKSTEP_REASON_RESUME,
 };

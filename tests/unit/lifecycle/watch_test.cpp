@@ -89,6 +89,36 @@ TEST(Watch, TellsSuspensionsApart) {
   EXPECT_FALSE(one.watch.take()) << "it was told";
 }
 
+TEST(Watch, ARequestComesAfterASignalAndBeforeTheTime) {
+  request::Box box{};
+  Started one(ends_in(100));
+  one.watch.listen_to(box);
+  one.watch.before_end(200 * kSecond);
+  const request::Ticket ticket = *request::post(box, {"stop", "alice@login1", "why"}, 1, now());
+  EXPECT_EQ(one.watch.take("other")->source, Source::time);
+  one.watch.before_end(200 * kSecond);
+  const auto notice = one.watch.take("stop");
+  ASSERT_TRUE(notice);
+  EXPECT_EQ(notice->source, Source::request);
+  const Cause cause = one.watch.look_into(*notice);
+  EXPECT_EQ(cause.reason, LOCKSTEP_REASON_REQUEST);
+  EXPECT_EQ(cause.text, "alice@login1: why");
+  one.watch.put_back(*notice);
+  const auto again = one.watch.take("stop");
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->source, Source::request);
+  one.watch.put_back(*again);
+  // Part of the signal's event; if that cannot be told, neither has this been.
+  raise(SIGTERM);
+  const auto signal = one.watch.take("stop");
+  EXPECT_EQ(signal->source, Source::signal);
+  one.watch.put_back(*signal);
+  EXPECT_EQ(one.watch.take("stop")->source, Source::signal);
+  one.watch.told(9);
+  EXPECT_EQ(request::look(box, ticket).check, 9u);
+  EXPECT_FALSE(one.watch.take("stop"));
+}
+
 TEST(Watch, TimeIsTheTimeKeepersBusiness) {
   Started keeper(ends_in(100));
   keeper.watch.before_end(50 * kSecond);

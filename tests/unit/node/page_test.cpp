@@ -18,7 +18,8 @@ namespace {
 // Processes of one job may run different builds of one version: whoever changes a number here
 // changes kPageVersion as well.
 TEST(Page, SizesArePinned) {
-  EXPECT_EQ(sizeof(PageHead), 64u);
+  EXPECT_EQ(sizeof(PageHead), 3456u);
+  EXPECT_EQ(sizeof(Card), 256u);
   EXPECT_EQ(sizeof(Member), 64u);
   EXPECT_EQ(sizeof(BlockHead), 64u);
   EXPECT_EQ(sizeof(Gate), 64u);
@@ -30,7 +31,7 @@ TEST(Page, SizesArePinned) {
   EXPECT_EQ(sizeof(SectionSlot), 1024u);
   EXPECT_EQ(sizeof(VectorArea), 1024u);
   EXPECT_EQ(sizeof(Bell), 8u);
-  EXPECT_EQ(kPageVersion, 1u);
+  EXPECT_EQ(kPageVersion, 2u);
 }
 
 TEST(Page, OffsetsArePinned) {
@@ -40,6 +41,9 @@ TEST(Page, OffsetsArePinned) {
   EXPECT_EQ(offsetof(Cell, length), 20u);
   EXPECT_EQ(offsetof(Cell, has_left), 24u);
   EXPECT_EQ(offsetof(Cell, line), 28u);
+  EXPECT_EQ(offsetof(Cell, since), 32u);
+  EXPECT_EQ(offsetof(Cell, waits_for), 40u);
+  EXPECT_EQ(offsetof(Cell, member), 56u);
   EXPECT_EQ(offsetof(GatherLine, bell), 20u);
   EXPECT_EQ(offsetof(ReleaseLine, bell), 20u);
   EXPECT_EQ(offsetof(Fate, expired), 8u);
@@ -47,6 +51,8 @@ TEST(Page, OffsetsArePinned) {
   EXPECT_EQ(offsetof(BlockHead, section_bell), 16u);
   EXPECT_EQ(offsetof(PageHead, session), 16u);
   EXPECT_EQ(offsetof(PageHead, can_publish), 44u);
+  EXPECT_EQ(offsetof(PageHead, card), 64u);
+  EXPECT_EQ(offsetof(PageHead, requests), 320u);
   EXPECT_EQ(offsetof(Member, pid), 8u);
 }
 
