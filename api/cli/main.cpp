@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <system_error>
 #include <vector>
 
 namespace {
@@ -95,6 +96,12 @@ int main(int argc, char** argv) {
   open_standard_streams();
   try {
     return flushed(run_command_line(argc, argv));
+  } catch (const std::system_error& error) {
+    // fmt's words for a long output, of which a part is written before the end.
+    const bool is_output = std::ferror(stdout) != 0;
+    fmt::print(stderr, "lockstep: {}{}\n", is_output ? "stdout cannot be written: " : "",
+               is_output ? error.code().message() : error.what());
+    return 1;
   } catch (const std::exception& error) {
     fmt::print(stderr, "lockstep: {}\n", error.what());
     return 1;

@@ -145,8 +145,8 @@ assert record["save"]["path"] == "saved", record' \
   rm saved
 }
 
-# By the clock: less than the five minutes are left from the start. By the signal of the script's
-# own line, a minute before which the job must not end; it is sent to the ranks.
+# By the clock: less than the five minutes are left from the start. By a signal to the ranks; that of
+# the script's own line is waited for in forward_signal, at the same time as another one.
 stop_in_time() {
   submit -t 4 -- "$stop_job" saved
   stopped 3 '[0-9]+ s are left before the job.s end, 300 s are needed'
@@ -155,12 +155,13 @@ stop_in_time() {
   wait_for_lines 1 '^started'
   on_ctl scancel --signal=USR1 "$job"
   stopped 2 SIGUSR1
-  submit -t 6 -- "$stop_job" saved
-  stopped 2 SIGUSR1
 }
 
 # The script alone gets the signal: from scancel, and by its own line.
 forward_signal() {
+  local other
+  other=$(on_ctl env LOCKSTEP_STOP_BEFORE_END=1s sbatch --parsable -t 6 -o other.log \
+    "$examples/stop-in-time.sbatch" "$stop_job" other.saved)
   submit -- "$stop_job" saved
   wait_for_lines 1 '^started'
   on_ctl scancel --batch --signal=USR1 "$job"
@@ -182,6 +183,9 @@ forward_signal() {
   submit -t 6 -- "$stop_job" saved
   stopped 2 SIGUSR1
   expect_lines 1 'USR1 goes to the ranks'
+  ended 0 "$other"
+  mv other.log run.log
+  expect_lines 8 '^rank [0-7] stops at [0-9]+: reason 2 by rank [0-7] on n[0-3]: SIGUSR1$'
 }
 
 # Even where the site wants the opposite. The others have to be alive well after the verdict, and

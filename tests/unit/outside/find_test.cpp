@@ -48,7 +48,9 @@ class Shared {
     child = -1;
   }
 
-  static constexpr std::uint64_t kSession = 0xfeed'0000'0000'0001u;
+  /// This process's own: other tests may run on this machine at the same time.
+  static inline const std::uint64_t kSession =
+      0xfeed'0000'0000'0001u + (static_cast<std::uint64_t>(getpid()) << 8);
   UniqueFd memory;
   node::Page page;
   pid_t child = -1;
