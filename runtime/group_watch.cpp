@@ -197,9 +197,13 @@ std::string Group::whereabouts(const RankSet& ranks) const {
 
 void Group::report(const Watch& watch, Nanos time) const {
   const double seconds = static_cast<double>(time - watch.start) / kSecond;
+  // One voice per node: the lowest member that is waiting.
   if (!watch.is_round) {
+    for (std::uint32_t member = 0; member < local_->self(); ++member) {
+      if (local_->waits_for(member, node::kWaitsForSection | watch.section)) return;
+    }
     const Rank first = ranks_.front();
-    log::warn("has waited {:.0f} s at {} for rank {} on {} to finish its section", seconds,
+    log::warn("has waited {:.3g} s at {} for rank {} on {} to finish its section", seconds,
               watch.call.text(), first, around_.identity.hosts[around_.identity.node_of[first]]);
     return;
   }
@@ -208,14 +212,13 @@ void Group::report(const Watch& watch, Nanos time) const {
     if (local_->entered(member) >= epoch_) continue;
     missing.append(local_ranks_[member]);
   }
-  // One voice per node: the lowest member that is waiting.
   for (std::uint32_t member = 0; member < local_->self(); ++member) {
     if (local_->entered(member) >= epoch_) return;
   }
   if (missing.empty()) {
-    log::warn("has waited {:.0f} s at {} for ranks on other nodes", seconds, watch.call.text());
+    log::warn("has waited {:.3g} s at {} for ranks on other nodes", seconds, watch.call.text());
   } else {
-    log::warn("has waited {:.0f} s at {} for {}", seconds, watch.call.text(), whereabouts(missing));
+    log::warn("has waited {:.3g} s at {} for {}", seconds, watch.call.text(), whereabouts(missing));
   }
 }
 

@@ -188,6 +188,10 @@ Epoch LocalGroup::entered(std::uint32_t member) const noexcept {
   return block_.cells[member].epoch.load(std::memory_order_acquire);
 }
 
+bool LocalGroup::waits_for(std::uint32_t member, std::uint64_t what) const noexcept {
+  return block_.cells[member].waits_for.load(std::memory_order_acquire) == what;
+}
+
 bool LocalGroup::has_left(std::uint32_t member) const noexcept {
   return block_.cells[member].has_left.load(std::memory_order_acquire) != 0;
 }

@@ -80,6 +80,8 @@ class LocalGroup {
   }
   std::span<const std::byte> verdict() const noexcept;
   Epoch entered(std::uint32_t member) const noexcept;
+  /// A wait of another member that lasts, as it has said it.
+  bool waits_for(std::uint32_t member, std::uint64_t what) const noexcept;
   bool has_left(std::uint32_t member) const noexcept;
   void leave() noexcept;
   std::uint32_t signature_of(std::uint32_t member) const noexcept;

@@ -142,10 +142,15 @@ TEST_P(Fault, AFirstThatIsKilledDoesNotLookLikeSuccess) {
 }
 
 TEST(Report, ALongWaitSaysWhoIsWaitedFor) {
-  const Finished finished = run(job({4, 2}, "long_first", "", "LOCKSTEP_REPORT=500ms"));
+  const Finished finished = run(job({8, 2}, "long_first", "", "LOCKSTEP_REPORT=400ms"));
   EXPECT_EQ(finished.status, 0);
-  EXPECT_GE(count(finished.output, "for rank 0 on n0 to finish its section"), 2u)
-      << finished.output;
+  const std::string waits = "for rank 0 on n0 to finish its section";
+  EXPECT_GE(count(finished.output, waits), 2u) << finished.output;
+  // One voice per node.
+  for (const char* const silent :
+       {"rank 2 on", "rank 3 on", "rank 5 on", "rank 6 on", "rank 7 on"}) {
+    EXPECT_EQ(count(finished.output, silent), 0u) << finished.output;
+  }
   const Finished round = run(job({4, 2}, "slow 1", "", "LOCKSTEP_REPORT=300ms"));
   EXPECT_GE(count(round.output, "for rank 1 on n0"), 1u) << round.output;
 }
