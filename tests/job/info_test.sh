@@ -44,7 +44,9 @@ assert rows["identity"]["why"].startswith("PMIx: rank 1 of job lockstep-"), rows
 assert rows["switches"]["state"] == "present" and "s1" in rows["switches"]["why"], rows["switches"]
 END_OF_PYTHON
 
-if [ -n "$mpirun" ]; then
+if [ -n "$mpirun" ] && ! "$mpirun" --allow-run-as-root -n 1 true >"$log" 2>&1; then
+  echo "left out: mpirun cannot start anything here: $(grep -m1 '[a-z]' "$log")"
+elif [ -n "$mpirun" ]; then
   "$mpirun" --allow-run-as-root -n 1 "$lockstep" info >"$log"
   expect identity present 'PMIx: rank 0 of job '
   expect bootstrap present
