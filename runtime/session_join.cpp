@@ -12,6 +12,7 @@
 
 #include "runtime/base/hash.hpp"
 #include "runtime/bootstrap/network.hpp"
+#include "runtime/lifecycle/scheduler.hpp"
 #include "runtime/node/share.hpp"
 #include "runtime/observe/log.hpp"
 #include "runtime/plugin/registry.hpp"
@@ -79,7 +80,7 @@ class Session::Joiner {
   Status watch() {
     check_record();
     session_.record_.started = std::time(nullptr);
-    session_.record_.slurm_job = environment_.get("SLURM_JOB_ID").value_or("");
+    session_.record_.slurm_job = lifecycle::slurm_job_of(environment_);
     session_.record_.restarts = environment_.number("SLURM_RESTART_COUNT").value_or(0);
     if (who().rank == 0) {
       session_.adviser_.start(session_.config_, environment_, session_.is_attached());

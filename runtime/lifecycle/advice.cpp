@@ -10,6 +10,7 @@
 #include "runtime/base/quiet_thread.hpp"
 #include "runtime/config/signal_names.hpp"
 #include "runtime/lifecycle/command.hpp"
+#include "runtime/lifecycle/scheduler.hpp"
 #include "runtime/observe/log.hpp"
 #include "slurm/spank/exit_page.h"
 
@@ -134,15 +135,15 @@ void Adviser::start(const Config& config, const Environment& environment, bool i
         "LOCKSTEP_FAULT_TOLERANCE: this process stays attached to PMIx, so the launcher ends all "
         "ranks when one dies; type: LOCKSTEP_DETACH=yes, unless MPI is used too");
   }
-  const auto job = environment.get("SLURM_JOB_ID");
-  if (!job) return;
+  const std::string job = slurm_job_of(environment);
+  if (job.empty()) return;
   const bool srun_has_said =
       environment.get(LOCKSTEP_EXIT_PAGE_VARIABLE) || environment.get("LOCKSTEP_KEY_FD");
   if (config.fault_tolerance && !srun_has_said) {
     about_step_ = quiet_thread(say_what_ends_the_step);
   }
   // Set in a batch script and what it starts; other jobs have none.
-  if (environment.get("ENVIRONMENT") == "BATCH") batch_job_ = *job;
+  if (environment.get("ENVIRONMENT") == "BATCH") batch_job_ = job;
   if (const auto value = environment.get("SBATCH_SIGNAL")) {
     const std::optional<int> signal = read_batch_signal(*value);
     if (signal) batch_signal_ = BatchSignal{*signal, fmt::format("SBATCH_SIGNAL={}", *value)};

@@ -32,7 +32,7 @@ Nanos end_in(const Environment& environment) {
 }  // namespace
 
 EndOfJob::EndOfJob(const Environment& environment)
-    : job_(environment.get("SLURM_JOB_ID").value_or("")), end_(end_in(environment)) {}
+    : job_(slurm_job_of(environment)), end_(end_in(environment)) {}
 
 Nanos EndOfJob::left() const noexcept {
   const Nanos end = end_.load(std::memory_order_relaxed);

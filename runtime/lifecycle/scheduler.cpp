@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <ctime>
 
+#include <fmt/format.h>
+
 #include "runtime/lifecycle/command.hpp"
 
 namespace lockstep::lifecycle {
@@ -32,6 +34,13 @@ Status tell_slurm(const std::vector<std::string>& words, Nanos patience) {
 }
 
 }  // namespace
+
+std::string slurm_job_of(const Environment& environment) {
+  const auto array = environment.get("SLURM_ARRAY_JOB_ID");
+  const auto element = environment.get("SLURM_ARRAY_TASK_ID");
+  if (array && element) return fmt::format("{}_{}", *array, *element);
+  return std::string(environment.get("SLURM_JOB_ID").value_or(""));
+}
 
 std::optional<Nanos> read_slurm_time(std::string_view text) {
   Nanos days = 0;

@@ -9,6 +9,7 @@
 
 #include "runtime/base/result.hpp"
 #include "runtime/base/time.hpp"
+#include "runtime/config/environment.hpp"
 
 namespace lockstep::lifecycle {
 
@@ -20,6 +21,10 @@ struct JobState {
   std::string state;                   ///< "RUNNING", "COMPLETING", ...
   std::string reason;                  ///< "None", "TimeLimit", ...
 };
+
+/// This job as Slurm's commands take it; empty outside Slurm. An element of an array by array and
+/// number: the number of the job alone may mean all of them.
+std::string slurm_job_of(const Environment& environment);
 
 /// "D-HH:MM:SS", "HH:MM:SS" or "MM:SS", as squeue prints times; nothing for words and all else.
 std::optional<Nanos> read_slurm_time(std::string_view text);

@@ -202,6 +202,36 @@ requeue() {
     fail "the second run does not know that it is the second (try $try)"
 }
 
+# One element of a job array is one job, although Slurm's number of the last one to start is also
+# that of them all.
+requeue_of_an_element() {
+  local element try
+  cat >array.sh <<END
+#!/bin/bash
+export LOCKSTEP_SIGNALS=USR1 LOCKSTEP_RECORD=$here/\$SLURM_ARRAY_TASK_ID.json
+srun --mpi=pmix -N2 -n4 $stop_job $here/\$SLURM_ARRAY_TASK_ID.saved requeue
+END
+  on_ctl sbatch --parsable --array=1-3 -N2 -n4 -t 20 -o "$here/%a.log" --open-mode=append array.sh \
+    >array.id
+  for element in 1 2 3; do
+    echo "$(cat array.id)_$element" >$element.id
+    for try in $(seq 300); do
+      ! grep -q '^started' $element.log 2>/dev/null || break
+      sleep 0.1
+    done
+  done
+  for element in 3 2 1; do
+    for try in $(seq $element); do slurm_says "$try" 'JobState=RUNNING .*Restarts=0 '; done
+    on_ctl scancel --signal=USR1 "$(cat $element.id)"
+    slurm_says $element 'JobState=PENDING .*Restarts=1 '
+    sleep 1 # for what would become of the others
+    python3 -c 'import json, sys
+record = json.load(open(sys.argv[1] + ".json"))
+assert record["requeue"]["done"] and record["slurm_job"] == sys.argv[2], record' \
+      $element "$(cat $element.id)" || fail "the record of element $element"
+  done
+}
+
 # A rank is lost when it has been agreed on: the others see to it.
 requeue_by_survivors() {
   submit job "-t 20" "LOCKSTEP_SIGNALS=USR1 SLURM_KILL_BAD_EXIT=0" lost

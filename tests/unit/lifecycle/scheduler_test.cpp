@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +12,17 @@ namespace lockstep::lifecycle {
 namespace {
 
 constexpr Nanos kMinute = 60 * kSecond;
+
+TEST(SlurmJob, IsNamedAsCommandsTakeIt) {
+  std::map<std::string, std::string, std::less<>> values;
+  EXPECT_EQ(slurm_job_of(Environment(values)), "");
+  values["SLURM_JOB_ID"] = "7";
+  EXPECT_EQ(slurm_job_of(Environment(values)), "7");
+  values["SLURM_ARRAY_JOB_ID"] = "7";
+  EXPECT_EQ(slurm_job_of(Environment(values)), "7");
+  values["SLURM_ARRAY_TASK_ID"] = "3";
+  EXPECT_EQ(slurm_job_of(Environment(values)), "7_3");
+}
 
 TEST(SlurmTime, HasDaysHoursMinutesAndSeconds) {
   EXPECT_EQ(read_slurm_time("0:00"), 0);
