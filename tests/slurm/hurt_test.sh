@@ -129,6 +129,7 @@ assert str(stop["check"]) == open("saved").read().strip(), stop' ||
 # The batch script sees that its srun is gone; the ranks see nothing.
 killed_srun() {
   submit_batch
+  sleep 2 # a step whose srun dies while it is still launching is ended by Slurm
   "$testbed" exec n0 pkill -KILL -x srun
   ranks_live_on
   cat batch.log >run.log

@@ -90,12 +90,27 @@ job_array() {
   done
 }
 
+# run_parts COMMAND...: as run. After the last task has ended, srun of Slurm 22.05 now and then waits
+# for ever for a thread of its mpi/pmix, where a step has parts: then once more.
+run_parts() {
+  local try
+  for try in 1 2 3 4 5; do
+    rc=0
+    limit=25 on_ctl "$@" >run.log 2>&1 || rc=$?
+    [ "$rc" -eq 124 ] || return 0
+    [ -z "$("$testbed" exec ctl squeue --noheader --steps)" ] || break
+    echo "srun has not ended, though no task is left (try $try)"
+    "$testbed" exec ctl scancel --user="$(id -un)"
+  done
+  fail "did not end: $*"
+}
+
 # Slurm's PMIx makes one world of both parts, whose ranks count on through them.
 heterogeneous_step() {
-  run srun --mpi=pmix -N1 -n2 "$lockstep" topo : -N2 -n4 "$lockstep" topo
+  run_parts srun --mpi=pmix -N1 -n2 "$lockstep" topo : -N2 -n4 "$lockstep" topo
   expect_status 0
   expect_lines 1 '^job slurm\.pmix\..*: 6 ranks on 3 nodes, known from pmix'
-  run srun --mpi=pmix -N1 -n2 "$api_job" : -N2 -n4 "$api_job"
+  run_parts srun --mpi=pmix -N1 -n2 "$api_job" : -N2 -n4 "$api_job"
   expect_status 0
   passed_once run.log
 }
