@@ -31,6 +31,15 @@ Status explain(const std::string& store, const saving::Manifest& manifest, Statu
   return status;
 }
 
+/// The same for somebody who wants this checkpoint and no other.
+Status explain_with_advice(const std::string& store, const saving::Manifest& manifest,
+                           const Status& status) {
+  const Status why = explain(store, manifest, status);
+  if (!why.is(LOCKSTEP_E_IO)) return why;
+  return {LOCKSTEP_E_IO,
+          why.text() + "; lockstep_checkpoint_latest() tells the newest one that is whole"};
+}
+
 /// Share of `total` parts: half-open, contiguous.
 std::pair<std::uint32_t, std::uint32_t> share_of(std::uint64_t total, Group& group) {
   const std::uint64_t size = group.size();
@@ -114,12 +123,13 @@ Result<std::optional<saving::Manifest>> latest_checkpoint(Group& group, const Ca
 Status read_part(const std::string& store, const saving::Manifest& manifest, std::uint32_t index,
                  const Reader& reader, const saving::Progress& progress) {
   auto part = saving::PartReader::open(store, manifest, index, progress);
-  if (!part.ok()) return explain(store, manifest, part.status());
+  if (!part.ok()) return explain_with_advice(store, manifest, part.status());
   errno = 0;
   const bool is_taken = reader(*part.value());
   const int error = errno;
   // What the part itself has to say comes first: a reader gives up because of it.
-  if (Status status = part.value()->finish(); !status.ok()) return explain(store, manifest, status);
+  if (Status status = part.value()->finish(); !status.ok())
+    return explain_with_advice(store, manifest, status);
   if (is_taken) return {};
   const std::string why = error != 0 ? fmt::format(" ({})", std::strerror(error)) : "";
   return {LOCKSTEP_E_IO, fmt::format("load: the reader of part {} of step {} in {} gave up{}",

@@ -30,10 +30,7 @@ Status gave_up(const std::string& path, int error) {
 }
 
 Status damaged(const std::string& path, const std::string& how) {
-  return {LOCKSTEP_E_IO,
-          fmt::format("{} {}: this checkpoint is damaged; the newest one that is whole is told by "
-                      "lockstep_checkpoint_latest()",
-                      path, how)};
+  return {LOCKSTEP_E_IO, fmt::format("{} {}: it is damaged", path, how)};
 }
 
 Status unreadable(const std::string& path, int error) {
