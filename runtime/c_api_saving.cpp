@@ -140,9 +140,15 @@ lockstep_status_t lockstep_checkpoint_save(lockstep_group_t group, const char* s
     return invalid(kBadOptions);
   }
   return guard([&] {
+    const Call made = make_call(Operation::checkpoint_save, call);
     Saving saving(*of(group), store, step, wishes_of(mine));
+    // Only one of the same step is in its way.
+    if (Status status = the_session.load()->saves().make_room(saving, made, SIZE_MAX, true);
+        !status.ok()) {
+      return keep(status);
+    }
     saving.write(writer_of(writer, context));
-    return finish(saving, saving.wait(make_call(Operation::checkpoint_save, call)));
+    return finish(saving, saving.wait(made));
   });
 }
 

@@ -190,27 +190,34 @@ Status Saving::check_sharing(const saving::Manifest& manifest) {
   return {};
 }
 
+/// On the main process only.
+Status Saving::write_manifest(const saving::Manifest& manifest, bool& is_there) {
+  if (Status status = check_sharing(manifest); !status.ok()) return status;
+  if (Status status = saving::sync_folder(part_.store()); !status.ok()) return status;
+  const std::string text = saving::manifest_text(manifest);
+  manifest_digest_ = saving::digest_of(text);
+  Replacement file(path() + "/" + saving::kManifestName);
+  Status status = file.open();
+  if (status.ok() && !write_all(file.descriptor(), text)) {
+    const int error = errno;
+    status = {LOCKSTEP_E_IO,
+              fmt::format("save: cannot write {}/{}: {}{}", path(), saving::kManifestName,
+                          std::strerror(error), advice(error, path()))};
+  }
+  if (status.ok()) status = file.commit();
+  is_there = file.has_replaced();
+  return status;
+}
+
 Status Saving::commit(const Call& call, const saving::Manifest& manifest) {
   Status status;
-  std::uint64_t bits = 0;
+  bool is_there = false;
   if (group_.rank() == 0) {
-    status = check_sharing(manifest);
-    if (status.ok()) status = saving::sync_folder(part_.store());
-    if (status.ok()) {
-      const std::string text = saving::manifest_text(manifest);
-      manifest_digest_ = saving::digest_of(text);
-      Replacement file(path() + "/" + saving::kManifestName);
-      status = file.open();
-      if (status.ok() && !write_all(file.descriptor(), text)) {
-        const int error = errno;
-        status = {LOCKSTEP_E_IO,
-                  fmt::format("save: cannot write {}/{}: {}{}", path(), saving::kManifestName,
-                              std::strerror(error), advice(error, path()))};
-      }
-      if (status.ok()) status = file.commit();
-      if (file.has_replaced()) bits = kIsThere;
-    }
+    status = write_manifest(manifest, is_there);
+    // While the others wait: they may save this step again as soon as they go on.
+    if (status.ok()) saving::remove_strays(part_.store(), manifest);
   }
+  std::uint64_t bits = is_there ? kIsThere : 0;
   Status verdict = agree(group_, call, status, &bits);
   // From here on nobody but the main process knows whether there is a manifest, unless all do.
   if (is_broken(verdict) || (bits & kIsThere) != 0) {
@@ -233,7 +240,6 @@ Status Saving::give_up(const Call& call, Status verdict) {
 /// After the commit: what killed saves have left, and what is not to be kept.
 void Saving::tidy_up(const saving::Manifest& manifest) {
   const std::string& store = part_.store();
-  saving::remove_strays(store, manifest);
   const Result<saving::StepList> steps = saving::list_steps(store);
   if (!steps.ok()) return;
   for (const std::uint64_t step : steps->uncommitted) {
@@ -256,17 +262,20 @@ bool SavesInFlight::has(const Saving* saving) {
                      [saving](const auto& owned) { return owned.get() == saving; });
 }
 
-Status SavesInFlight::make_room(const Group& group, const Call& call, std::size_t limit,
+Status SavesInFlight::make_room(const Saving& saving, const Call& call, std::size_t limit,
                                 bool waits) {
   for (;;) {
     std::vector<Saving*> open;
+    bool is_again = false;  // two saves of a step at once would take each other for leftovers
     {
       std::lock_guard lock(mutex_);
-      for (const auto& saving : all_) {
-        if (&saving->group() == &group && !saving->is_over()) open.push_back(saving.get());
+      for (const auto& other : all_) {
+        if (&other->group() != &saving.group() || other->is_over()) continue;
+        open.push_back(other.get());
+        is_again = is_again || other->path() == saving.path();
       }
     }
-    if (open.size() < limit) return {};
+    if (open.size() < limit && !is_again) return {};
     // What becomes of it is told by its own wait().
     const Status status = waits ? open.front()->wait(call) : open.front()->test(call);
     if (status.is(LOCKSTEP_AGAIN)) return status;

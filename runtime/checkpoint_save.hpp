@@ -65,6 +65,7 @@ class Saving {
   Result<std::vector<Record>> everybodys(const Call& call);
   Status check_sharing(const saving::Manifest& manifest);
   Result<saving::Manifest> make_manifest(const Call& call, const std::vector<Record>& records);
+  Status write_manifest(const saving::Manifest& manifest, bool& is_there);
   Status commit(const Call& call, const saving::Manifest& manifest);
   Status give_up(const Call& call, Status verdict);
   void tidy_up(const saving::Manifest& manifest);
@@ -85,14 +86,14 @@ class Saving {
 /// The savings of a session that have not been given back, and the thread that writes for them.
 class SavesInFlight {
  public:
-  /// When the group has `limit` savings that are not over: waits for the oldest, or, where `waits`
-  /// is false, tests it and may return Status::again(). Collective then.
-  ///
-  /// @param hand_over  Called once there is room.
+  /// While the group has `limit` savings that are not over, or one of the same step: waits for the
+  /// oldest, or, where `waits` is false, tests it and may return Status::again(). Collective then.
+  Status make_room(const Saving& saving, const Call& call, std::size_t limit, bool waits);
+  /// Starts one when there is room. @param hand_over  Called then.
   template <class HandOver>
   Result<Saving*> start(std::unique_ptr<Saving> saving, const Call& call, std::size_t limit,
                         bool waits, HandOver&& hand_over) {
-    if (Status status = make_room(saving->group(), call, limit, waits); !status.ok()) return status;
+    if (Status status = make_room(*saving, call, limit, waits); !status.ok()) return status;
     Bytes bytes = hand_over();
     std::lock_guard lock(mutex_);
     all_.push_back(std::move(saving));
@@ -104,8 +105,6 @@ class SavesInFlight {
   bool has(const Saving* saving);
 
  private:
-  Status make_room(const Group& group, const Call& call, std::size_t limit, bool waits);
-
   std::mutex mutex_;
   saving::Background background_;
   std::list<std::unique_ptr<Saving>> all_;  ///< in the order of their start

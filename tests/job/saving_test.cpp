@@ -368,6 +368,22 @@ TEST_F(Checkpoint, AsManyGoOnAsMayAndTheNextWaits) {
   EXPECT_EQ(checkpoints.latest()->step, 6u);
 }
 
+TEST_F(Checkpoint, TheSameStepTwiceAtOnceIsTheLaterOne) {
+  Checkpoints checkpoints(s, store(), {.in_flight = 3});
+  for (std::uint64_t turn = 0; turn < 10; ++turn) {
+    lockstep::Saving first = checkpoints.save_async(5, part_of(s.rank(), turn));
+    lockstep::Saving second = checkpoints.save_async(5, part_of(s.rank(), turn + 100));
+    second.wait();
+    first.wait();
+    EXPECT_EQ(load(checkpoints, 5), part_of(s.rank(), turn + 100));
+    lockstep::Saving third = checkpoints.save_async(5, part_of(s.rank(), turn + 200));
+    save(checkpoints, 5);
+    third.wait();
+    EXPECT_EQ(load(checkpoints, 5), part_of(s.rank(), 5));
+  }
+  EXPECT_EQ(entries(), 1 + 2 + s.size());
+}
+
 TEST_F(Checkpoint, OneThatNobodyWaitsForLeavesNothing) {
   Checkpoints checkpoints(s, store());
   save(checkpoints, 1);
