@@ -245,6 +245,9 @@ void Saving::tidy_up(const saving::Manifest& manifest) {
   for (const std::uint64_t step : steps->uncommitted) {
     if (step < manifest.step) saving::remove_step(store, step);
   }
+  for (const std::uint64_t step : steps->committed) {
+    if (step != manifest.step) saving::remove_strays_of_killed(store, step);
+  }
   for (const std::uint64_t step :
        saving::surplus(steps->committed, manifest.step, wishes_.retention)) {
     saving::remove_step(store, step);

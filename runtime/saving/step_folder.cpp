@@ -189,6 +189,16 @@ void remove_strays(const std::string& store, const Manifest& manifest) {
   unlink((folder + "/" + kUseName).c_str());
 }
 
+void remove_strays_of_killed(const std::string& store, std::uint64_t step) {
+  const std::string folder = step_path(store, step);
+  // The lock's file is what the saver would have removed last.
+  if (access((folder + "/" + kUseName).c_str(), F_OK) != 0) return;
+  const std::optional<UniqueFd> lock = lock_for_removal(folder);
+  if (!lock) return;
+  const Result<LoadedManifest> loaded = load_manifest(store, step);
+  if (loaded.ok()) remove_strays(store, loaded->manifest);
+}
+
 void remove_if_empty(const std::string& store, std::uint64_t step) {
   const std::string folder = step_path(store, step);
   const auto names = names_in(folder);

@@ -54,6 +54,9 @@ void remove_step(const std::string& store, std::uint64_t step);
 /// Removes from the folder of a step what killed saves have left beside the manifest's parts.
 void remove_strays(const std::string& store, const Manifest& manifest);
 
+/// The same for a checkpoint whose saver was killed when it had just been committed.
+void remove_strays_of_killed(const std::string& store, std::uint64_t step);
+
 /// Removes the folder of a step that has failed, if there is nothing in it.
 void remove_if_empty(const std::string& store, std::uint64_t step);
 
