@@ -26,7 +26,7 @@ struct Saving::Record {
 
 namespace {
 
-constexpr Nanos kSharingPatience = 10 * kSecond;
+constexpr Nanos kSharingPatience = 5 * kSecond;
 constexpr std::uint64_t kIsThere = 1;  ///< bit of agree(): the manifest has its name
 
 bool is_broken(const Status& status) {
@@ -116,7 +116,11 @@ Status Saving::finish(const Call& call) {
 Status Saving::try_finish(const Call& call, const Status& written) {
   if (Status verdict = agree(group_, call, written); !verdict.ok()) return give_up(call, verdict);
   Result<std::vector<Record>> records = everybodys(call);
-  if (!records.ok()) return give_up(call, records.status());
+  if (!records.ok()) {
+    // The main process may have seen this round end, and be committing.
+    part_.keep();
+    return records.status();
+  }
   Result<saving::Manifest> manifest = make_manifest(call, *records);
   if (!manifest.ok()) return give_up(call, manifest.status());
   if (Status status = commit(call, *manifest); !status.ok()) return status;
@@ -227,8 +231,8 @@ Status Saving::commit(const Call& call, const saving::Manifest& manifest) {
   return verdict.ok() ? verdict : give_up(call, verdict);
 }
 
-/// Nothing of a save that has failed stays, as far as that can be known: the parts of a group that
-/// broke are left to the next save.
+/// Nothing of a save that has failed stays; only the folder, where the group broke. Not to be called
+/// once the main process may be committing.
 Status Saving::give_up(const Call& call, Status verdict) {
   part_.close();
   if (is_broken(verdict)) return verdict;

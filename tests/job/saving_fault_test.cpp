@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <regex>
 #include <sstream>
 #include <vector>
 
@@ -57,6 +58,23 @@ class SavingFault : public testing::Test {
       std::ifstream in(entry.path().parent_path() / "manifest.json");
       const std::string manifest{std::istreambuf_iterator<char>(in), {}};
       if (manifest.find(name) == std::string::npos) all += entry.path().string() + "\n";
+    }
+    return all;
+  }
+
+  /// Parts that a manifest names, and that are not there: a checkpoint goes with its manifest
+  /// first.
+  std::string missing() const {
+    std::string all;
+    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+      if (entry.path().filename() != "manifest.json") continue;
+      std::ifstream in(entry.path());
+      const std::string text{std::istreambuf_iterator<char>(in), {}};
+      const std::regex name("part-[0-9]+-[0-9a-f]+");
+      for (std::sregex_iterator at(text.begin(), text.end(), name), end; at != end; ++at) {
+        const fs::path part = entry.path().parent_path() / at->str();
+        if (!fs::exists(part)) all += part.string() + "\n";
+      }
     }
     return all;
   }
@@ -217,6 +235,7 @@ TEST_F(SavingFault, ACheckpointKilledAtEachSystemCallIsTheOldOrTheNew) {
         ASSERT_EQ(alone("steps " + store + " 4 7").status, 0);
       },
       [&](const std::string& where) {
+        EXPECT_EQ(missing(), "") << where;
         // Step 7 or 8: whichever has its manifest is whole.
         const Finished poll = alone("poll " + store + " 7");
         EXPECT_EQ(poll.status, 0) << where << '\n' << poll.output;

@@ -48,7 +48,7 @@ class PartBuffer final : public std::streambuf {
 /// A callable behind the C interface. What it throws is thrown again when all have been told.
 template <class F>
 struct Callback {
-  F& f;
+  F& callable;
   std::exception_ptr failure = nullptr;
 
   static int write(int descriptor, void* context) {
@@ -82,7 +82,7 @@ struct Callback {
   static int run(void* context, Body&& body) {
     auto& mine = *static_cast<Callback*>(context);
     try {
-      return body(mine.f) ? 0 : 1;
+      return body(mine.callable) ? 0 : 1;
     } catch (...) {
       mine.failure = std::current_exception();
       return 1;
