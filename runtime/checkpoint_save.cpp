@@ -231,8 +231,8 @@ Status Saving::commit(const Call& call, const saving::Manifest& manifest) {
   return verdict.ok() ? verdict : give_up(call, verdict);
 }
 
-/// Nothing of a save that has failed stays; only the folder, where the group broke. Not to be called
-/// once the main process may be committing.
+/// Nothing of a save that has failed stays; only the folder, where the group broke. Not to be
+/// called once the main process may be committing.
 Status Saving::give_up(const Call& call, Status verdict) {
   part_.close();
   if (is_broken(verdict)) return verdict;
