@@ -9,7 +9,8 @@
 
 #include "runtime/c_api_support.hpp"
 #include "runtime/collect.hpp"
-#include "runtime/replace_file.hpp"
+#include "runtime/saving/part.hpp"
+#include "runtime/saving/replace_file.hpp"
 
 namespace lockstep::c_api {
 namespace {
@@ -81,18 +82,9 @@ lockstep_status_t lockstep_save(lockstep_session_t session, const char* path,
   return guard([&] {
     if (of(session)->identity().rank != 0) return LOCKSTEP_OK;
     const Nanos start = now();
-    Replacement file(path);
-    if (Status status = file.open(); !status.ok()) return keep(status);
-    errno = 0;
-    if (writer(file.descriptor(), context) != 0) {
-      // Most writers give up because a write has failed: what it left in errno is the reason.
-      const std::string why = errno != 0 ? fmt::format(" ({})", std::strerror(errno)) : "";
-      return keep(
-          {LOCKSTEP_E_IO, fmt::format("save: the writer of {} gave up{}; the old file, if any, "
-                                      "is untouched",
-                                      path, why)});
-    }
-    if (Status status = file.commit(); !status.ok()) return keep(status);
+    const Status saved =
+        saving::save_file(path, [&](int descriptor) { return writer(descriptor, context) == 0; });
+    if (!saved.ok()) return keep(saved);
     of(session)->saw_save(path, now() - start);
     return LOCKSTEP_OK;
   });

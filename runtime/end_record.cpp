@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/config/signal_names.hpp"
-#include "runtime/replace_file.hpp"
+#include "runtime/saving/replace_file.hpp"
 
 namespace lockstep {
 namespace {

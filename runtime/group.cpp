@@ -32,6 +32,14 @@ const char* operation_name(Operation operation) {
       return "print_in_order";
     case Operation::requeue:
       return "requeue";
+    case Operation::save:
+      return "save";
+    case Operation::checkpoint_save:
+      return "checkpoint_save";
+    case Operation::checkpoint_latest:
+      return "checkpoint_latest";
+    case Operation::checkpoint_load:
+      return "checkpoint_load";
     case Operation::catch_up:
       return "process_first (catching up)";
   }

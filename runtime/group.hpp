@@ -31,6 +31,10 @@ enum class Operation : std::uint8_t {
   split,
   print_in_order,
   requeue,
+  save,
+  checkpoint_save,
+  checkpoint_latest,
+  checkpoint_load,
   catch_up,  ///< the hidden round that keeps a first from running too far ahead
 };
 const char* operation_name(Operation operation);

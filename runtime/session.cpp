@@ -29,6 +29,7 @@ void log_for_plugin(void*, int level, const char* text) {
 }  // namespace
 
 Session::~Session() {
+  saves_.reset();  // parts that were never committed go
   if (job_ != nullptr) {
     if (record_.requeue) carry_out_requeue();
     write_record();

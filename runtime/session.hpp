@@ -11,6 +11,7 @@
 #include "runtime/base/unique_fd.hpp"
 #include "runtime/bootstrap/bootstrap.hpp"
 #include "runtime/bootstrap/domains.hpp"
+#include "runtime/checkpoint_save.hpp"
 #include "runtime/config/config.hpp"
 #include "runtime/end_record.hpp"
 #include "runtime/group.hpp"
@@ -60,6 +61,7 @@ class Session {
   Result<bool> decide_requeue(const Call& call, lockstep_requeue_t wish, const std::string& why);
   std::uint32_t restarts() const noexcept { return record_.restarts; }
   void saw_save(const std::string& path, Nanos took);
+  SavesInFlight& saves() noexcept { return *saves_; }
 
  private:
   class Joiner;    // session_join.cpp
@@ -88,6 +90,7 @@ class Session {
   std::unique_ptr<Group> local_;
   std::mutex groups_mutex_;
   std::vector<std::unique_ptr<Group>> groups_;
+  std::unique_ptr<SavesInFlight> saves_ = std::make_unique<SavesInFlight>();
   lifecycle::Watch watch_;
   lifecycle::Adviser adviser_;
   EndRecord record_;

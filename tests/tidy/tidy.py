@@ -25,6 +25,7 @@ LAYERS = {
     "runtime/schedule": 3,
     "runtime/bootstrap": 3,
     "runtime/lifecycle": 3,
+    "runtime/saving": 3,
     "runtime/plugin": 3,
     "runtime/node": 3,
     "runtime/engine": 4,
@@ -34,9 +35,10 @@ LAYERS = {
 }
 # Folders that meet only at the contract, besides their own files.
 APART = {"api/cli": "api/cli", "api/examples": "api/examples", "plugins": "plugins", "slurm": "slurm"}
-# A leader's progress, and the one process that asks the scheduler; made by base/quiet_thread.
+# A leader's progress, the one process that asks the scheduler, and saves that nobody waits for; made
+# by base/quiet_thread.
 THREAD_OWNERS = ("runtime/base/quiet_thread.", "runtime/lifecycle/advice.", "runtime/lifecycle/end_of_job.",
-                 "runtime/progress/port.")
+                 "runtime/progress/port.", "runtime/saving/background.")
 # What Slurm's plugin writes and the runtime reads; a contract that is not for users.
 EXIT_PAGE = "slurm/spank/exit_page.h"
 # No I/O, clock, lock or randomness: the same code runs in the simulator.

@@ -361,13 +361,15 @@ LOCKSTEP_API lockstep_status_t lockstep_print_in_order(lockstep_group_t group, c
  * lockstep's; returns 0, or non-zero to give up (the old file then stays). */
 typedef int (*lockstep_writer_t)(int descriptor, void *context);
 
-/** Saves a file on the main process; the others return at once. Not collective.
+/** Saves a file on the main process; the others return at once. Not collective. With others, and
+ * checkpoints of many parts: lockstep/saving.h.
  *
  * `writer` fills a temporary file in the same directory, which is synced, renamed to `path`, and
  * made durable by syncing the directory. `path` holds the old or the new contents in full at every
  * moment, even after SIGKILL or power loss, also when several jobs save to it. Where the file
- * system has unnamed files (O_TMPFILE) a killed process leaves nothing behind; elsewhere a file
- * named ".<name>.lockstep-<random>.tmp".
+ * system has unnamed files (O_TMPFILE) a process that is killed while it writes leaves nothing
+ * behind; elsewhere, or between naming and renaming, a file named ".<name>.lockstep-<n>.tmp", which
+ * the next save to `path` removes.
  *
  * @return LOCKSTEP_OK; LOCKSTEP_E_IO: nothing changed at `path`, the text has the reason; when the
  *         writer gave up, that is what it left in errno. */
@@ -424,4 +426,6 @@ LOCKSTEP_API lockstep_status_t lockstep_request_trigger(const lockstep_request_t
 #ifdef __cplusplus
 }
 #endif
+
+#include "lockstep/saving.h" /* files and checkpoints that all ranks save together */
 #endif

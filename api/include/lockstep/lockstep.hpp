@@ -571,3 +571,5 @@ class Session {
 };
 
 }  // namespace lockstep
+
+#include "lockstep/saving.hpp"  // files and checkpoints that all ranks save together
