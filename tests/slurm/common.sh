@@ -26,6 +26,17 @@ make_folder() {
   cd "$here"
 }
 
+# At the end of a test; jobs that are being ended may still write into it.
+remove_folder() {
+  local try
+  cd /
+  for try in $(seq 50); do
+    ! rm -rf "$here" 2>/dev/null || return 0
+    sleep 0.2
+  done
+  echo "cannot remove $here (try $try)"
+}
+
 # on_ctl COMMAND...: ends it and what it has started if it takes too long.
 on_ctl() {
   timeout -k 10 "${limit:-100}" "$testbed" exec ctl env TMPDIR="$here" LOCKSTEP_TIMEOUT=60s "$@"

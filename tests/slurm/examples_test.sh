@@ -31,7 +31,7 @@ make_folder
 clean_up() {
   [ "$case_name" != fault_tolerant ] || "$testbed" hurt n3 heal || true
   "$testbed" exec ctl scancel --user="$(id -un)" || true
-  rm -rf "$here"
+  remove_folder
 }
 trap clean_up EXIT
 script=$examples/${case_name//_/-}.sbatch

@@ -12,7 +12,7 @@ clean_up() {
   "$testbed" hurt n3 heal || true
   "$testbed" exec ctl scancel --user="$(id -un)" || true
   [ -z "$job" ] || wait "$job" || true
-  rm -rf "$here"
+  remove_folder
 }
 trap clean_up EXIT
 

@@ -9,7 +9,7 @@ skip_without_testbed
 make_folder
 clean_up() {
   "$testbed" exec ctl scancel --user="$(id -un)" || true
-  rm -rf "$here"
+  remove_folder
 }
 trap clean_up EXIT
 

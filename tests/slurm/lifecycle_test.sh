@@ -10,7 +10,7 @@ make_folder
 export LOCKSTEP_TESTBED_DIR=$here/testbed
 clean_up() {
   "$testbed" down || true
-  rm -rf "$here"
+  remove_folder
 }
 trap clean_up EXIT
 build=$(cd "$(dirname "$api_job")/../.." && pwd)

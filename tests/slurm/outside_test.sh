@@ -11,7 +11,7 @@ clean_up() {
   # What was frozen must not stay so for the others.
   "$testbed" hurt n3 heal >/dev/null 2>&1 || true
   "$testbed" exec ctl scancel --user="$(id -un)" || true
-  rm -rf "$here"
+  remove_folder
 }
 trap clean_up EXIT
 # In which line it is does not matter here.

@@ -8,7 +8,7 @@ testbed=$1
 skip_without_testbed
 make_folder
 export LOCKSTEP_TESTBED_DIR=$here/testbed
-trap '"$testbed" down >/dev/null 2>&1; rm -rf "$here"' EXIT
+trap '"$testbed" down >/dev/null 2>&1; remove_folder' EXIT
 
 # refused STATUS PATTERN ARGUMENTS...
 refused() {

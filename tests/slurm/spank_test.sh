@@ -23,7 +23,7 @@ clean_up() {
     echo "$usual" >"$stack"
     "$testbed" exec ctl scancel --user="$(id -un)" || true
   fi
-  cd / && rm -rf "$here"
+  remove_folder
 }
 trap clean_up EXIT
 

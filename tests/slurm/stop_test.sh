@@ -11,7 +11,7 @@ make_folder
 clean_up() {
   [ "$case_name" != preemption_at_once ] || grace 10
   "$testbed" exec ctl scancel --user="$(id -un)" || true
-  rm -rf "$here"
+  remove_folder
 }
 trap clean_up EXIT
 
