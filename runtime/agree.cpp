@@ -1,9 +1,7 @@
 // One round while all is well; a few more to agree on what to say when it is not.
 #include "runtime/agree.hpp"
 
-#include <algorithm>
 #include <cstring>
-#include <optional>
 
 #include <fmt/format.h>
 
@@ -49,18 +47,15 @@ Status agree(Group& group, const Call& call, const Status& mine, std::uint64_t* 
   if (Status status = group.round(waiting, {own, {}}, &all); !status.ok()) return status;
   if (bits != nullptr) *bits = all.word >> 1;
   if ((all.word & 1) == 0) return {};
-  const auto claim = mine.ok() ? std::nullopt : std::optional<std::uint64_t>(group.rank());
-  Result<std::uint64_t> lowest =
-      least(group, waiting, claim, std::max(digits_for(group.size() - 1), 1u));
-  if (!lowest.ok()) return lowest.status();
-  const auto speaker = static_cast<Rank>(*lowest);
+  Result<Rank> speaker = lowest(group, waiting, !mine.ok());
+  if (!speaker.ok()) return speaker.status();
   std::string told;
-  if (speaker == group.rank()) {
-    told = encode(mine,
-                  fmt::format("{}: {}: {}", call.text(), member_name(group, speaker), mine.text()));
+  if (*speaker == group.rank()) {
+    told = encode(
+        mine, fmt::format("{}: {}: {}", call.text(), member_name(group, *speaker), mine.text()));
   }
   Result<std::vector<std::byte>> bytes =
-      broadcast(group, waiting, speaker, std::as_bytes(std::span(told)));
+      broadcast(group, waiting, *speaker, std::as_bytes(std::span(told)));
   return bytes.ok() ? decode(*bytes) : bytes.status();
 }
 

@@ -64,6 +64,12 @@ Call make_call(Operation operation, const lockstep_call_t* call) {
   return made;
 }
 
+lockstep_status_t give_text(const Result<std::string>& text, char** text_p) {
+  if (!text.ok()) return keep(text.status());
+  *text_p = static_cast<char*>(copy_out(text.value().data(), text.value().size()));
+  return *text_p != nullptr ? LOCKSTEP_OK : keep({LOCKSTEP_E_RESOURCE, "out of memory"});
+}
+
 void* copy_out(const void* bytes, std::size_t length) {
   auto* const memory = static_cast<char*>(std::malloc(length + 1));
   if (memory == nullptr) return nullptr;
@@ -74,16 +80,6 @@ void* copy_out(const void* bytes, std::size_t length) {
 
 namespace {
 
-/// A round that only needs its status: the hot path of the library.
-lockstep_status_t pass_on(Status&& status) {
-  if (status.ok()) return LOCKSTEP_OK;
-  if (status.is(LOCKSTEP_AGAIN)) return LOCKSTEP_AGAIN;
-  return keep(status);
-}
-
-bool is_bad_timeout(const lockstep_call_t* call) {
-  return call != nullptr && call->timeout_ns < LOCKSTEP_FOREVER;
-}
 constexpr std::size_t kReasonTextMax = LOCKSTEP_REASON_TEXT_MAX - 1;
 constexpr const char* kBadTimeout =
     "timeout_ns is negative; use LOCKSTEP_DEFAULT, LOCKSTEP_FOREVER or a positive number";

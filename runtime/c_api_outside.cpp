@@ -125,12 +125,7 @@ extern "C" {
 
 lockstep_status_t lockstep_sessions_json(char** text_p) {
   if (text_p == nullptr) return invalid("text_p is NULL");
-  return guard([&] {
-    const Result<std::string> text = sessions();
-    if (!text.ok()) return keep(text.status());
-    *text_p = static_cast<char*>(copy_out(text.value().data(), text.value().size()));
-    return *text_p != nullptr ? LOCKSTEP_OK : keep({LOCKSTEP_E_RESOURCE, "out of memory"});
-  });
+  return guard([&] { return give_text(sessions(), text_p); });
 }
 
 lockstep_status_t lockstep_request_trigger(const lockstep_request_t* request, uint64_t* check_p) {

@@ -36,15 +36,6 @@ bool is_empty(const char* text) {
   return text == nullptr || *text == '\0';
 }
 
-bool is_bad_timeout(const lockstep_call_t* call) {
-  return call != nullptr && call->timeout_ns < LOCKSTEP_FOREVER;
-}
-
-lockstep_status_t pass_on(const Status& status) {
-  if (status.ok()) return LOCKSTEP_OK;
-  return status.is(LOCKSTEP_AGAIN) ? LOCKSTEP_AGAIN : keep(status);
-}
-
 saving::Writer writer_of(lockstep_writer_t writer, void* context) {
   return [=](int descriptor) { return writer(descriptor, context) == 0; };
 }

@@ -41,11 +41,24 @@ lockstep_status_t refuse(const void* handle);
 lockstep_status_t keep(const Status& status);
 lockstep_status_t invalid(const char* what);
 
+/// What a collective call says: a failure is kept, "again" is none.
+inline lockstep_status_t pass_on(const Status& status) {
+  if (status.ok()) return LOCKSTEP_OK;
+  return status.is(LOCKSTEP_AGAIN) ? LOCKSTEP_AGAIN : keep(status);
+}
+
+inline bool is_bad_timeout(const lockstep_call_t* call) {
+  return call != nullptr && call->timeout_ns < LOCKSTEP_FOREVER;
+}
+
 /// The user's call as the runtime's.
 Call make_call(Operation operation, const lockstep_call_t* call);
 
 /// A copy that lockstep_free() gives back, with a NUL behind it; NULL when memory is short.
 void* copy_out(const void* bytes, std::size_t length);
+
+/// Text for the caller, or why there is none.
+lockstep_status_t give_text(const Result<std::string>& text, char** text_p);
 
 /// No exception crosses the C API.
 template <class Body>

@@ -101,6 +101,14 @@ Result<std::uint64_t> least(Group& group, const Call& call, std::optional<std::u
   return found;
 }
 
+Result<Rank> lowest(Group& group, const Call& call, bool is_one) {
+  const auto mine = is_one ? std::optional<std::uint64_t>(group.rank()) : std::nullopt;
+  Result<std::uint64_t> found =
+      least(group, call, mine, std::max(digits_for(group.size() - 1), 1u));
+  if (!found.ok()) return found.status();
+  return static_cast<Rank>(*found);
+}
+
 Result<std::vector<std::byte>> broadcast(Group& group, const Call& call, Rank root,
                                          std::span<const std::byte> mine) {
   const bool is_root = group.rank() == root;

@@ -30,6 +30,9 @@ unsigned digits_for(std::uint64_t most);
 Result<std::uint64_t> least(Group& group, const Call& call, std::optional<std::uint64_t> mine,
                             unsigned digits);
 
+/// The lowest member that is one of those, of which there must be at least one. Collective.
+Result<Rank> lowest(Group& group, const Call& call, bool is_one);
+
 /// The root's bytes. Collective.
 Result<std::vector<std::byte>> broadcast(Group& group, const Call& call, Rank root,
                                          std::span<const std::byte> mine);

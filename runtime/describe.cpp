@@ -159,22 +159,13 @@ extern "C" {
 
 lockstep_status_t lockstep_info_json(char** text_p) {
   if (text_p == nullptr) return invalid("text_p is NULL");
-  return guard([&] {
-    const std::string text = info();
-    *text_p = static_cast<char*>(copy_out(text.data(), text.size()));
-    return *text_p != nullptr ? LOCKSTEP_OK : keep({LOCKSTEP_E_RESOURCE, "out of memory"});
-  });
+  return guard([&] { return give_text(info(), text_p); });
 }
 
 lockstep_status_t lockstep_topology_json(lockstep_session_t session, char** text_p) {
   if (!is_live(session)) return refuse(session);
   if (text_p == nullptr) return invalid("text_p is NULL");
-  return guard([&] {
-    const Result<std::string> text = describe_topology(*of(session));
-    if (!text.ok()) return keep(text.status());
-    *text_p = static_cast<char*>(copy_out(text.value().data(), text.value().size()));
-    return *text_p != nullptr ? LOCKSTEP_OK : keep({LOCKSTEP_E_RESOURCE, "out of memory"});
-  });
+  return guard([&] { return give_text(describe_topology(*of(session)), text_p); });
 }
 
 }  // extern "C"

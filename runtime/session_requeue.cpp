@@ -1,7 +1,4 @@
 // Whether the job is to run again: decided together, carried out when everybody has left.
-#include <algorithm>
-#include <optional>
-
 #include "runtime/collect.hpp"
 #include "runtime/lifecycle/scheduler.hpp"
 #include "runtime/observe/log.hpp"
@@ -43,11 +40,9 @@ Result<bool> Session::decide_requeue(const Call& call, lockstep_requeue_t wish,
   const std::uint64_t verdict = (all.word & kVetoed) != 0 ? kVetoed : all.word & kWanted;
   if (verdict == 0) return false;
 
-  const bool is_mine = (mine & verdict) != 0;
-  auto rank = least(*job_, call, is_mine ? std::optional<std::uint64_t>(self) : std::nullopt,
-                    std::max(digits_for(identity().size - 1), 1u));
+  Result<Rank> rank = lowest(*job_, call, (mine & verdict) != 0);
   if (!rank.ok()) return rank.status();
-  RequeueDecision decision{verdict == kWanted, static_cast<Rank>(*rank), {}, {}};
+  RequeueDecision decision{verdict == kWanted, *rank, {}, {}};
   auto text = broadcast(*job_, call, decision.rank, std::as_bytes(std::span(why)));
   if (!text.ok()) return text.status();
   decision.text.assign(reinterpret_cast<const char*>(text->data()), text->size());
