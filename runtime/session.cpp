@@ -77,6 +77,7 @@ void Session::write_record() const {
 
 void Session::saw_save(const std::string& path, Nanos took) {
   watch_.saw_save(took);
+  std::lock_guard lock(record_mutex_);
   record_.save = LastSave{path, std::time(nullptr), static_cast<double>(took) * 1e-9};
 }
 

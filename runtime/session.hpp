@@ -93,6 +93,7 @@ class Session {
   std::unique_ptr<SavesInFlight> saves_ = std::make_unique<SavesInFlight>();
   lifecycle::Watch watch_;
   lifecycle::Adviser adviser_;
+  std::mutex record_mutex_;  ///< of what saves write, on any thread
   EndRecord record_;
 };
 
