@@ -81,8 +81,6 @@ void* copy_out(const void* bytes, std::size_t length) {
 namespace {
 
 constexpr std::size_t kReasonTextMax = LOCKSTEP_REASON_TEXT_MAX - 1;
-constexpr const char* kBadTimeout =
-    "timeout_ns is negative; use LOCKSTEP_DEFAULT, LOCKSTEP_FOREVER or a positive number";
 
 }  // namespace
 }  // namespace lockstep::c_api
@@ -300,17 +298,6 @@ lockstep_status_t lockstep_test(lockstep_group_t group) {
 lockstep_status_t lockstep_wait(lockstep_group_t group) {
   if (!is_live(group)) return refuse(group);
   return guard([&] { return pass_on(of(group)->wait()); });
-}
-
-lockstep_status_t lockstep_first_begin(lockstep_group_t group, const lockstep_call_t* call) {
-  if (!is_live(group)) return refuse(group);
-  if (is_bad_timeout(call)) return invalid(kBadTimeout);
-  return guard([&] { return pass_on(of(group)->first_begin(make_call(Operation::first, call))); });
-}
-
-lockstep_status_t lockstep_first_end(lockstep_group_t group, const char* failure) {
-  if (!is_live(group)) return refuse(group);
-  return guard([&] { return pass_on(of(group)->first_end(failure)); });
 }
 
 lockstep_status_t lockstep_set_trigger(lockstep_session_t session) {

@@ -42,13 +42,16 @@ const char* operation_name(Operation operation) {
       return "checkpoint_load";
     case Operation::catch_up:
       return "process_first (catching up)";
+    case Operation::exit_barrier:
+      return "process_first (exit barrier)";
   }
   return "?";
 }
 
 std::uint32_t Call::signature() const noexcept {
   const std::uint64_t mixed =
-      mix(static_cast<std::uint64_t>(operation) + (name != nullptr ? hash_text(name) : 0));
+      mix(static_cast<std::uint64_t>(operation) + (std::uint64_t{variant} << 8) +
+          (name != nullptr ? hash_text(name) : 0));
   return static_cast<std::uint32_t>(mixed) | 1;  // 0 stands for "members disagree"
 }
 
@@ -100,12 +103,15 @@ Group::Group(Surroundings& around, GroupId id, std::vector<Rank> ranks, std::uin
 }
 
 Result<std::unique_ptr<Group>> Group::make(Surroundings& around, GroupId id,
-                                           std::vector<Rank> ranks, std::uint32_t block) {
+                                           std::vector<Rank> ranks, std::uint32_t block,
+                                           std::vector<node::Address> contacts) {
   std::unique_ptr<Group> group(new Group(around, id, std::move(ranks), block));
+  group->contacts_ = std::move(contacts);
   if (group->is_wide_ && group->local_->is_leader()) {
     Result<std::unique_ptr<progress::Leader>> leader = group->make_leader(group->local_ranks_);
     if (!leader.ok()) return leader.status();
     group->leader_ = std::move(*leader);
+    if (around.can_publish) group->sections_ = group->make_sections(*around.port);
   }
   around.counters.add(Counter::groups);
   return group;
@@ -129,31 +135,41 @@ schedule::Plan choose_plan(const Config& config, bool shares_machine, NodeIndex 
 
 }  // namespace
 
+Group::Layout Group::layout() const {
+  const bootstrap::Identity& identity = around_.identity;
+  Layout lies;
+  // Ranks ascend, so first come is right.
+  std::vector<NodeIndex> number(identity.hosts.size(), UINT32_MAX);
+  for (const Rank rank : ranks_) {
+    const NodeIndex node = identity.node_of[rank];
+    if (number[node] == UINT32_MAX) {
+      number[node] = static_cast<NodeIndex>(lies.nodes.size());
+      lies.nodes.push_back(node);
+      lies.speakers.push_back(rank);
+    }
+    lies.node_of.push_back(number[node]);
+  }
+  lies.self = number[identity.node()];
+  return lies;
+}
+
 Result<std::unique_ptr<progress::Leader>> Group::make_leader(std::vector<Rank> local_ranks) {
   const bootstrap::Identity& identity = around_.identity;
   engine::Exchange::Setup setup;
   setup.group = id_;
   setup.session = around_.page.head().session;
   setup.grace = around_.config.grace;
-  // Nodes in the order of their lowest member: ranks ascend, so first come is right.
-  std::vector<NodeIndex> nodes;
-  for (const Rank rank : ranks_) {
-    const NodeIndex node = identity.node_of[rank];
-    auto found = std::find(nodes.begin(), nodes.end(), node);
-    if (found == nodes.end()) {
-      found = nodes.insert(nodes.end(), node);
-      setup.members.emplace_back();
-      setup.leaders.push_back(rank);
-      setup.hosts.push_back(identity.hosts[node]);
-    }
-    setup.members[static_cast<std::size_t>(found - nodes.begin())].append(rank);
-    if (rank == identity.rank) setup.self = static_cast<NodeIndex>(found - nodes.begin());
-  }
+  Layout lies = layout();
+  setup.self = lies.self;
+  setup.leaders = std::move(lies.speakers);
+  setup.members.resize(lies.nodes.size());
+  for (std::size_t i = 0; i < ranks_.size(); ++i) setup.members[lies.node_of[i]].append(ranks_[i]);
+  for (const NodeIndex node : lies.nodes) setup.hosts.push_back(identity.hosts[node]);
   const node::PageHead& head = around_.page.head();
   std::vector<topology::SwitchPath> paths;
   {
     std::lock_guard lock(around_.port->mutex());  // another thread's split may add to them
-    for (const NodeIndex node : nodes) paths.push_back(around_.switches[node]);
+    for (const NodeIndex node : lies.nodes) paths.push_back(around_.switches[node]);
   }
   setup.plan = choose_plan(around_.config, head.host_ranks > head.members, setup.self,
                            topology::Tiers(paths));
@@ -162,6 +178,7 @@ Result<std::unique_ptr<progress::Leader>> Group::make_leader(std::vector<Rank> l
 
 Group::~Group() {
   local_->leave();
+  sections_.reset();
   leader_.reset();
   around_.page.release_block(block_);
 }
@@ -172,6 +189,12 @@ Status Group::arrive(const Call& call, const node::Words& mine, Nanos start) {
                                          call.text(), call_.text())};
   }
   if (local_->is_broken()) return broken(call);
+  if (call.operation != Operation::exit_barrier && size() > 1 && is_first()) {
+    return {LOCKSTEP_E_STATE,
+            fmt::format("{} inside the section {}, in which this rank goes first: the others wait "
+                        "there for its end and cannot come; call it before or after the section",
+                        call.text(), open_sections_.back().named().text())};
+  }
   call_ = call;
   start_ = start;
   is_open_ = true;

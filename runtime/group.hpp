@@ -1,22 +1,27 @@
 // A group: its rounds, its sections, and what is built on them, as one member calls them.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "lockstep/lockstep.h"
 #include "runtime/base/result.hpp"
 #include "runtime/base/time.hpp"
 #include "runtime/bootstrap/identity.hpp"
 #include "runtime/config/config.hpp"
+#include "runtime/engine/outcome.hpp"
+#include "runtime/node/contacts.hpp"
 #include "runtime/node/exits.hpp"
 #include "runtime/node/local_group.hpp"
 #include "runtime/node/page.hpp"
 #include "runtime/observe/counters.hpp"
 #include "runtime/progress/leader.hpp"
 #include "runtime/progress/port.hpp"
+#include "runtime/progress/sections.hpp"
 #include "runtime/topology/switches.hpp"
 
 namespace lockstep {
@@ -35,7 +40,8 @@ enum class Operation : std::uint8_t {
   checkpoint_save,
   checkpoint_latest,
   checkpoint_load,
-  catch_up,  ///< the hidden round that keeps a first from running too far ahead
+  catch_up,      ///< the hidden round that keeps a first from running too far ahead
+  exit_barrier,  ///< of a section that has one
 };
 const char* operation_name(Operation operation);
 
@@ -46,10 +52,27 @@ struct Call {
   const char* file = nullptr;  ///< borrowed, may be NULL
   std::uint32_t line = 0;
   std::optional<Nanos> timeout = std::nullopt;  ///< nothing: the configured one
+  std::uint32_t variant = 0;                    ///< what else members have to agree on
 
   std::uint32_t signature() const noexcept;
   std::uint64_t key() const noexcept;  ///< stands for the whole site
   std::string text() const;            ///< "train.cpp:12 wait_for_everyone 'epoch end'"
+};
+
+/// How a section deals with a first that fails; see lockstep_section_t.
+struct SectionRules {
+  lockstep_policy_t policy = LOCKSTEP_PROPAGATE;
+  bool has_exit_barrier = false;
+
+  std::uint32_t variant() const noexcept {
+    return static_cast<std::uint32_t>(policy) << 1 | (has_exit_barrier ? 1 : 0);
+  }
+};
+
+/// How a section ended, as this member has learnt it.
+struct SectionEnd {
+  Attempt attempt;
+  engine::Outcome outcome;
 };
 
 /// What all groups of a session share. Outlives them.
@@ -65,14 +88,19 @@ struct Surroundings {
   /// its own groups on other leaders.
   std::vector<topology::SwitchPath> switches{};
   node::Exits exits{};  ///< where Slurm tells
+  /// Opens this process's own way to other nodes, if it has none yet.
+  std::function<Result<progress::Port*>()> open_port{};
 };
 
 class Group {
  public:
   /// @param ranks   Job ranks of all members, ascending.
   /// @param block   The group's block in this node's page.
+  /// @param contacts  Addresses of those who speak for the group's nodes, in the order of nodes;
+  ///                  empty: the page has them (the job's group), or there is one node.
   static Result<std::unique_ptr<Group>> make(Surroundings& around, GroupId id,
-                                             std::vector<Rank> ranks, std::uint32_t block);
+                                             std::vector<Rank> ranks, std::uint32_t block,
+                                             std::vector<node::Address> contacts = {});
   ~Group();
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
@@ -91,14 +119,33 @@ class Group {
   Status test();
   Status wait();
 
-  Status first_begin(const Call& call);
-  Status first_end(const char* failure);
+  /// @return LOCKSTEP_OK: the member runs the section, is_first() or after who was.
+  Status first_begin(Call call, const SectionRules& rules);
+  /// In the innermost open section: is this member the one that goes first?
+  bool is_first() const noexcept {
+    return !open_sections_.empty() && open_sections_.back().is_first;
+  }
+  Status first_end() { return end_section(nullptr, nullptr); }
+  Status first_fail(const char* type, const char* text) {
+    return end_section(type != nullptr ? type : "", text != nullptr ? text : "");
+  }
+  /// Of the last section that this member has seen the end of.
+  const std::optional<SectionEnd>& section_end() const noexcept { return section_end_; }
 
  private:
   struct Watch;  // what a long wait keeps an eye on
+  /// How the group lies on its nodes, which are numbered in the order of their lowest members.
+  struct Layout {
+    std::vector<NodeIndex> nodes;    ///< as nodes of the job
+    std::vector<Rank> speakers;      ///< job rank of the lowest member of each
+    std::vector<NodeIndex> node_of;  ///< of each member, as a node of the group
+    NodeIndex self = 0;
+  };
 
   Group(Surroundings& around, GroupId id, std::vector<Rank> ranks, std::uint32_t block);
+  Layout layout() const;
   Result<std::unique_ptr<progress::Leader>> make_leader(std::vector<Rank> local_ranks);
+  std::unique_ptr<progress::Sections> make_sections(progress::Port& port);
 
   Status finish(node::Words* result);
   void step() noexcept;
@@ -116,8 +163,21 @@ class Group {
   std::string obituary(std::uint32_t local_member) const;
   std::string whereabouts(const RankSet& ranks) const;
   Status broken(const Call& call) const;
-  Status wait_for_outcome(const Call& call, std::uint64_t section);
-  Status adopt_outcome(const Call& call, const std::string& record) const;
+  bool is_round_based() const noexcept { return is_wide_ && !around_.can_publish; }
+  bool speaks() const noexcept { return leader_ != nullptr || sections_ != nullptr; }
+  node::SectionRing::IsGone gone_test() const;
+  engine::Outcome outcome_if_dead(const node::LocalGroup::Inquiry& inquiry) const;
+  void inquire(const Watch& watch);
+  void speak_for_node();
+  Result<SectionEnd> wait_for_outcome(const Call& call, Attempt attempt);
+  Status judge(const Call& call, const SectionRules& rules, const SectionEnd& end) const;
+  Status end_section(const char* failure_type, const char* failure);
+  Status publish(const Call& call, Attempt attempt, const engine::Outcome& outcome);
+  Status exit_barrier(Call call);
+  std::string first_text(const engine::Outcome& outcome) const;
+  [[noreturn]] void abort_job(const std::string& why) const;
+  bool has_next(Attempt attempt) const noexcept;
+  std::optional<std::uint32_t> member_here(Rank rank) const;
 
   Surroundings& around_;
   GroupId id_;
@@ -127,7 +187,9 @@ class Group {
   std::uint32_t block_;
   bool is_wide_ = false;  ///< has members on several nodes
   std::unique_ptr<node::LocalGroup> local_;
-  std::unique_ptr<progress::Leader> leader_;  ///< of a wide group, on its leaders
+  std::vector<node::Address> contacts_;
+  std::unique_ptr<progress::Leader> leader_;      ///< of a wide group, on its leaders
+  std::unique_ptr<progress::Sections> sections_;  ///< on who speaks for its node
 
   Epoch epoch_ = 0;
   bool is_open_ = false;
@@ -138,11 +200,20 @@ class Group {
   std::uint32_t sections_since_round_ = 0;
   /// The caller's name is not promised to live until the section's end.
   struct OpenSection {
-    std::uint64_t number;
+    Attempt attempt;
+    bool is_first;
+    SectionRules rules;
     Call call;
     std::optional<std::string> name;
+
+    Call named() const {
+      Call copy = call;
+      copy.name = name ? name->c_str() : nullptr;
+      return copy;
+    }
   };
   std::vector<OpenSection> open_sections_;
+  std::optional<SectionEnd> section_end_;
   std::uint64_t splits_ = 0;
 };
 

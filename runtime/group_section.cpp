@@ -1,12 +1,13 @@
 // Sections: one goes first and publishes how it ended; it does not wait for those who follow.
-#include <algorithm>
+#include <unistd.h>
+
 #include <array>
-#include <charconv>
 #include <cstring>
 
 #include <fmt/format.h>
 
 #include "runtime/group_watch.hpp"
+#include "runtime/observe/log.hpp"
 
 namespace lockstep {
 namespace {
@@ -14,47 +15,21 @@ namespace {
 /// A first may be this many sections ahead of a follower before a hidden round lets it catch up;
 /// the ring has room for as many again in sections nested on the same group.
 constexpr std::uint32_t kSectionsAhead = node::kSectionSlots / 2;
-constexpr std::size_t kFailureMax = 800;
-
-/// How a section ended: a letter, the signature of the first's call in hex, the call in words, a
-/// line end, and for a failure its text. All of it is text: where there are no frames, zeros end
-/// it.
-struct Outcome {
-  bool is_ok = false;
-  std::uint32_t signature = 0;
-  std::string call;
-  std::string failure;
-};
-constexpr char kOk = 'k';
-constexpr char kFailed = 'f';
-constexpr std::size_t kSignatureDigits = 8;
-
-std::string encode(const Call& call, const char* failure) {
-  std::string where = call.text();
-  std::replace(where.begin(), where.end(), '\n', ' ');
-  where.resize(std::min(where.size(), node::kSiteMax));
-  std::string record =
-      fmt::format("{}{:08x}{}\n", failure == nullptr ? kOk : kFailed, call.signature(), where);
-  if (failure != nullptr) record.append(failure, strnlen(failure, kFailureMax));
-  return record;
-}
-
-Outcome decode(const std::string& record) {
-  Outcome outcome;
-  const std::size_t line_end = record.find('\n');
-  if (line_end == std::string::npos || line_end < 1 + kSignatureDigits) return outcome;
-  outcome.is_ok = record.front() == kOk;
-  const char* const digits = record.data() + 1;
-  std::from_chars(digits, digits + kSignatureDigits, outcome.signature, 16);
-  outcome.call = record.substr(1 + kSignatureDigits, line_end - 1 - kSignatureDigits);
-  outcome.failure = record.substr(line_end + 1);
-  return outcome;
-}
+/// How long a first that ends its section stays for another node's receipt before it leaves that to
+/// the port's thread: its node mates follow when the receipt is there.
+constexpr Nanos kStayForReceipt = 100 * kMicrosecond;
 
 }  // namespace
 
-Status Group::first_begin(const Call& call) {
+Status Group::first_begin(Call call, const SectionRules& rules) {
+  call.variant = rules.variant();
   if (local_->is_broken()) return broken(call);
+  if (rules.policy == LOCKSTEP_RETRY_NEXT && is_round_based()) {
+    return {LOCKSTEP_E_UNSUPPORTED,
+            fmt::format("{}: the next rank can try only where nodes exchange frames; type "
+                        "LOCKSTEP_TRANSPORT=ucx, or choose another policy",
+                        call.text())};
+  }
   if (sections_since_round_ >= kSectionsAhead && open_sections_.empty()) {
     Call hidden = call;
     hidden.operation = Operation::catch_up;
@@ -66,77 +41,298 @@ Status Group::first_begin(const Call& call) {
                         call.text(), node::kSectionSlots - 2)};
   }
   ++sections_since_round_;
-  const std::uint64_t section = ++section_;
+  Attempt attempt{++section_, 0};
   if (const std::uint64_t key = call.key(); !local_->is_announced(key)) {
     local_->announce(key, call.text());
   }
-  if (self_ != 0) {
-    if (Status status = wait_for_outcome(call, section); !status.ok()) return status;
+  bool is_first = false;
+  for (;;) {
+    is_first = attempt.number == self_ && !local_->sections().is_released(attempt);
+    if (is_first) break;
+    Result<SectionEnd> end = wait_for_outcome(call, attempt);
+    if (!end.ok()) return end.status();
+    section_end_ = *end;
+    if (end->outcome.is_final) {
+      Status status = judge(call, rules, *end);
+      if (!status.ok()) {
+        const bool all_live = end->outcome.kind != engine::OutcomeKind::dead;
+        if (rules.has_exit_barrier && all_live) {
+          if (Status left = exit_barrier(call); !left.ok()) return left;
+        }
+        return status;
+      }
+      break;
+    }
+    attempt.number = end->attempt.number + 1;
   }
-  open_sections_.push_back({section, call, std::nullopt});
+  open_sections_.push_back({attempt, is_first, rules, call, std::nullopt});
   if (call.name != nullptr) open_sections_.back().name = call.name;
   local_->say_sections(open_sections_.size());
   return {};
 }
 
-Status Group::first_end(const char* failure) {
-  if (open_sections_.empty())
-    return {LOCKSTEP_E_STATE, "first_end without first_begin on this group"};
+Status Group::end_section(const char* failure_type, const char* failure) {
+  if (open_sections_.empty()) {
+    return {LOCKSTEP_E_STATE, "the end of a section without lockstep_first_begin on this group"};
+  }
   const OpenSection open = std::move(open_sections_.back());
   open_sections_.pop_back();
   local_->say_sections(open_sections_.size());
-  if (self_ != 0) return {};
-  Call call = open.call;
-  call.name = open.name ? open.name->c_str() : nullptr;
-  std::string record = encode(call, failure);
-  if (!is_wide_) {
-    local_->publish_outcome(open.number, record);
-    return {};
+  const Call call = open.named();
+  if (open.is_first) {
+    engine::Outcome outcome;
+    outcome.kind = failure == nullptr ? engine::OutcomeKind::ok : engine::OutcomeKind::failed;
+    outcome.signature = call.signature();
+    outcome.first = ranks_[self_];
+    outcome.is_final =
+        failure == nullptr || open.rules.policy != LOCKSTEP_RETRY_NEXT || !has_next(open.attempt);
+    outcome.site = call.text();
+    if (failure != nullptr) {
+      outcome.type = failure_type;
+      outcome.text = failure;
+    }
+    section_end_ = SectionEnd{open.attempt, outcome};
+    if (Status status = publish(call, open.attempt, outcome); !status.ok()) return status;
+    if (failure != nullptr && open.rules.policy == LOCKSTEP_ABORT_JOB) {
+      abort_job(fmt::format("{}: {}", call.text(), first_text(outcome)));
+    }
   }
-  if (around_.can_publish) {
-    std::lock_guard lock(around_.port->mutex());
-    leader_->publish(open.number, record);
-    return {};
-  }
-  record.resize(LOCKSTEP_VECTOR_MAX);
-  return round(call, {0, std::as_bytes(std::span(record))});
+  return open.rules.has_exit_barrier ? exit_barrier(call) : Status{};
 }
 
-Status Group::wait_for_outcome(const Call& call, std::uint64_t section) {
-  const bool by_round = is_wide_ && !around_.can_publish;
-  if (by_round) {
+/// Is there a rank that can try after this attempt?
+bool Group::has_next(Attempt attempt) const noexcept {
+  return attempt.number + 1 < size() && attempt.number + 1 < Attempt::kNumbers;
+}
+
+Status Group::publish(const Call& call, Attempt attempt, const engine::Outcome& outcome) {
+  std::string record = engine::encode_outcome(outcome);
+  if (is_round_based()) {
+    record.resize(LOCKSTEP_VECTOR_MAX);
+    return round(call, {0, std::as_bytes(std::span(record))});
+  }
+  node::SectionRing& ring = local_->sections();
+  if (!ring.keep(attempt, record, false, gone_test())) {
+    return {LOCKSTEP_E_LOST,
+            fmt::format("{}: the others took this rank for dead while it was in its section",
+                        call.text())};
+  }
+  if (!is_wide_) {
+    ring.release(attempt);
+    local_->ring_sections();
+    return {};
+  }
+  if (sections_ == nullptr) {
+    local_->note_published();
+    if (gone_test()(local_->speaker())) speak_for_node();
+    return {};
+  }
+  progress::Port& port = *around_.port;
+  port.enter();
+  {
+    std::lock_guard lock(port.mutex());
+    sections_->publish(attempt, record);
+  }
+  const Nanos until = after(now(), kStayForReceipt);
+  while (!ring.is_released(attempt) && now() < until) {
+    std::lock_guard lock(port.mutex());
+    port.poll();
+  }
+  port.leave();
+  if (!ring.is_released(attempt)) port.hand_over();
+  return {};
+}
+
+Result<SectionEnd> Group::wait_for_outcome(const Call& call, Attempt attempt) {
+  SectionEnd end{attempt, {}};
+  std::string record;
+  if (is_round_based()) {
     const std::array<std::byte, LOCKSTEP_VECTOR_MAX> nothing{};
     Call patient = call;
     if (!patient.timeout) patient.timeout = kNever;
     node::Words result;
     if (Status status = round(patient, {0, nothing}, &result); !status.ok()) return status;
     const auto* const text = reinterpret_cast<const char*>(result.vector.data());
-    return adopt_outcome(call, std::string(text, strnlen(text, result.vector.size())));
-  }
-  Watch watch{.call = call, .is_round = false, .section = section};
-  Status status = this->watch(local_->section_bell(), watch, [&]() noexcept {
-    if (leader_ != nullptr) {
-      std::lock_guard lock(around_.port->mutex());
-      around_.port->poll();
+    record.assign(text, strnlen(text, result.vector.size()));
+  } else {
+    Watch watch{.call = call, .is_round = false, .attempt = attempt};
+    watch.retries = call.variant == SectionRules{LOCKSTEP_RETRY_NEXT, false}.variant() ||
+                    call.variant == SectionRules{LOCKSTEP_RETRY_NEXT, true}.variant();
+    node::SectionRing& ring = local_->sections();
+    Status status = this->watch(local_->section_bell(), watch, [&]() noexcept {
+      if (sections_ != nullptr) {
+        std::lock_guard lock(around_.port->mutex());
+        around_.port->poll();
+      }
+      return ring.is_released(attempt);
+    });
+    if (!status.ok()) return status;
+    if (auto kept = ring.find(attempt)) {
+      end.attempt = kept->attempt;
+      record = std::move(kept->text);
     }
-    return local_->has_outcome(section);
-  });
-  if (!status.ok()) return status;
-  return adopt_outcome(call, local_->outcome(section));
+  }
+  const auto outcome = engine::decode_outcome(record);
+  if (!outcome) {
+    return Status(LOCKSTEP_E_LOST,
+                  fmt::format("{}: nobody can tell any more how the section of rank {} ended",
+                              call.text(), ranks_[attempt.number]));
+  }
+  end.outcome = *outcome;
+  return end;
 }
 
-Status Group::adopt_outcome(const Call& call, const std::string& record) const {
-  const Outcome outcome = decode(record);
-  const Rank first = ranks_.front();
-  const std::string who = fmt::format("rank {} on {}, which went first,", first,
-                                      around_.identity.hosts[around_.identity.node_of[first]]);
+/// "rank 3 on n1, which went first, failed: std::runtime_error: no such file"
+std::string Group::first_text(const engine::Outcome& outcome) const {
+  const bool is_known = outcome.first < around_.identity.size;
+  const std::string who =
+      fmt::format("rank {} on {}, which went first,", outcome.first,
+                  is_known ? around_.identity.hosts[around_.identity.node_of[outcome.first]] : "?");
+  if (outcome.kind == engine::OutcomeKind::dead) {
+    return fmt::format("{} is gone without having said how its section ended{}{}", who,
+                       outcome.text.empty() ? "" : ": ", outcome.text);
+  }
+  return fmt::format("{} failed: {}", who, outcome.text);
+}
+
+Status Group::judge(const Call& call, const SectionRules& rules, const SectionEnd& end) const {
+  const engine::Outcome& outcome = end.outcome;
   if (outcome.signature != call.signature()) {
     return {LOCKSTEP_E_INVALID,
-            fmt::format("{}: {} was in another section: {}", call.text(), who, outcome.call)};
+            fmt::format("{}: rank {}, which went first, was in another section, or under another "
+                        "policy: {}",
+                        call.text(), outcome.first, outcome.site)};
   }
-  if (outcome.is_ok) return {};
-  return {LOCKSTEP_E_FIRST_FAILED,
-          fmt::format("{}: {} failed: {}", call.text(), who, outcome.failure)};
+  if (outcome.kind == engine::OutcomeKind::ok || rules.policy == LOCKSTEP_CONTINUE_ON_ERROR) {
+    return {};
+  }
+  std::string text = fmt::format("{}: {}", call.text(), first_text(outcome));
+  if (end.attempt.number > 0) {
+    text += fmt::format(" (the last of {} that tried)", end.attempt.number + 1);
+  }
+  if (rules.policy == LOCKSTEP_ABORT_JOB) abort_job(text);
+  if (outcome.kind == engine::OutcomeKind::dead) {
+    return {LOCKSTEP_E_LOST, std::move(text), {outcome.first}};
+  }
+  return {LOCKSTEP_E_FIRST_FAILED, std::move(text)};
+}
+
+Status Group::exit_barrier(Call call) {
+  call.operation = Operation::exit_barrier;
+  // Whoever comes last may work in the section for as long as it takes.
+  if (!call.timeout) call.timeout = kNever;
+  return round(call);
+}
+
+void Group::abort_job(const std::string& why) const {
+  log::error("{}; ends this process, as its policy asks for", why);
+  // What it has to pass on to other nodes gets out first.
+  const Nanos until = after(now(), around_.config.grace);
+  while (sections_ != nullptr && now() < until) {
+    std::lock_guard lock(around_.port->mutex());
+    around_.port->poll();
+    sections_->on_idle(now());
+    if (!sections_->is_unconfirmed()) break;
+  }
+  _exit(LOCKSTEP_ABORT_STATUS);
+}
+
+// -- when the first is gone
+
+node::SectionRing::IsGone Group::gone_test() const {
+  return [this](std::uint32_t member) { return is_gone(member); };
+}
+
+engine::Outcome Group::outcome_if_dead(const node::LocalGroup::Inquiry& inquiry) const {
+  engine::Outcome outcome;
+  outcome.kind = engine::OutcomeKind::dead;
+  outcome.signature = inquiry.signature;
+  outcome.first = ranks_[inquiry.attempt.number];
+  outcome.is_final = !inquiry.retries || !has_next(inquiry.attempt);
+  if (const auto here = member_here(outcome.first)) outcome.text = obituary(*here);
+  return outcome;
+}
+
+std::optional<std::uint32_t> Group::member_here(Rank rank) const {
+  const auto found = std::lower_bound(local_ranks_.begin(), local_ranks_.end(), rank);
+  if (found == local_ranks_.end() || *found != rank) return std::nullopt;
+  return static_cast<std::uint32_t>(found - local_ranks_.begin());
+}
+
+/// Looks whether the awaited first still lives, and sees to it that somebody decides if it does
+/// not.
+void Group::inquire(const Watch& watch) {
+  const auto here = member_here(ranks_[watch.attempt.number]);
+  const node::LocalGroup::Inquiry inquiry{watch.attempt, watch.call.signature(), watch.retries,
+                                          here && is_gone(*here)};
+  if (!is_wide_) {
+    if (!inquiry.is_gone) return;
+    node::SectionRing& ring = local_->sections();
+    // Either a record of it is complete, or this one is it.
+    ring.keep(watch.attempt, engine::encode_outcome(outcome_if_dead(inquiry)), false, gone_test());
+    ring.release(watch.attempt);
+    local_->ring_sections();
+    return;
+  }
+  if (sections_ == nullptr && is_gone(local_->speaker())) speak_for_node();
+  if (sections_ == nullptr) {
+    local_->ask(inquiry);
+    return;
+  }
+  std::lock_guard lock(around_.port->mutex());
+  sections_->inquire(inquiry);
+}
+
+std::unique_ptr<progress::Sections> Group::make_sections(progress::Port& port) {
+  Layout lies = layout();
+  lies.speakers[lies.self] = around_.identity.rank;
+  progress::Sections::Facts facts;
+  facts.is_gone = gone_test();
+  facts.if_dead = [this](const node::LocalGroup::Inquiry& inquiry) {
+    return engine::encode_outcome(outcome_if_dead(inquiry));
+  };
+  for (Rank member = 0; member < size(); ++member) {
+    if (lies.node_of[member] == lies.self) facts.here.push_back(member);
+  }
+  return std::make_unique<progress::Sections>(
+      port, *local_,
+      engine::Outcomes::Setup{progress::sections_of(id_), lies.self, std::move(lies.speakers),
+                              ranks_, std::move(lies.node_of), around_.config.grace},
+      std::move(facts));
+}
+
+/// The one that spoke for this node is gone. One member takes its place; it needs its own way to
+/// the other nodes, and they have to learn where it is.
+void Group::speak_for_node() {
+  const std::uint32_t speaker = local_->speaker();
+  if (!local_->replace_speaker(speaker)) return;  // another one does
+  Result<progress::Port*> port = around_.open_port();
+  if (!port.ok()) {
+    log::warn("cannot speak for its node in place of rank {}: {}", local_ranks_[speaker],
+              port.status().text());
+    return;
+  }
+  const Layout lies = layout();
+  std::vector<node::Address> contacts = contacts_;
+  if (contacts.empty()) {
+    contacts = node::decode_contacts(around_.page.contacts()).value_or(contacts);
+  }
+  if (contacts.size() != lies.nodes.size()) return;
+  Result<std::vector<std::byte>> own = [&] {
+    std::lock_guard lock((*port)->mutex());
+    for (NodeIndex node = 0; node < lies.nodes.size(); ++node) {
+      // One that cannot be reached is found out by what is posted to it.
+      if (node != lies.self) (void)(*port)->connect(lies.speakers[node], contacts[node]);
+    }
+    return (*port)->address();
+  }();
+  if (!own.ok()) {
+    log::warn("cannot speak for its node: {}", own.status().text());
+    return;
+  }
+  sections_ = make_sections(**port);
+  std::lock_guard lock((*port)->mutex());
+  sections_->take_over(*own);
 }
 
 }  // namespace lockstep

@@ -37,8 +37,12 @@ Status Group::look(Watch& watch) {
   watch.last_look = time;
   if (!watch.is_said && !watch.is_test && time - watch.start >= kLasting) {
     watch.is_said = true;
-    local_->say_waiting(watch.is_round ? epoch_ : node::kWaitsForSection | watch.section,
+    local_->say_waiting(watch.is_round ? epoch_ : node::kWaitsForSection | watch.attempt.section,
                         watch.start);
+  }
+  if (sections_ != nullptr) {
+    std::lock_guard lock(around_.port->mutex());
+    sections_->on_idle(time);
   }
   if (local_->is_broken()) return broken(watch.call);
   const Status status = watch.is_round ? look_at_round(watch, time) : look_at_section(watch, time);
@@ -121,28 +125,18 @@ void Group::fail_here(engine::Verdict verdict) {
 }
 
 Status Group::look_at_section(Watch& watch, Nanos time) {
-  const Rank first = ranks_.front();
-  const std::string& host = around_.identity.hosts[around_.identity.node_of[first]];
-  const bool first_is_here = local_ranks_.front() == first;
-  bool is_lost = local_->has_lost_first();
   if (time >= watch.next_life_sign) {
     watch.next_life_sign = after(time, kLifeSigns);
-    is_lost = is_lost || (first_is_here && is_gone(0));
-  }
-  if (is_lost) {
-    const std::string how = first_is_here ? obituary(0) : "";
-    return {LOCKSTEP_E_LOST,
-            fmt::format("{}: rank {} on {}, which went first, is gone without having said how its "
-                        "section ended{}",
-                        watch.call.text(), first, host, how.empty() ? "" : ": " + how),
-            {first}};
+    inquire(watch);
   }
   if (time < watch.deadline) return {};
-  return {LOCKSTEP_E_DEADLINE,
-          fmt::format("{}: rank {} on {}, which went first, was not done after {:.3g} s",
-                      watch.call.text(), first, host,
-                      static_cast<double>(time - watch.start) / kSecond),
-          {first}};
+  const Rank first = ranks_[watch.attempt.number];
+  return {
+      LOCKSTEP_E_DEADLINE,
+      fmt::format("{}: rank {} on {}, which goes first, was not done after {:.3g} s",
+                  watch.call.text(), first, around_.identity.hosts[around_.identity.node_of[first]],
+                  static_cast<double>(time - watch.start) / kSecond),
+      {first}};
 }
 
 /// Has left the session, or its process has ended; false also means "cannot be told from here".
@@ -200,9 +194,9 @@ void Group::report(const Watch& watch, Nanos time) const {
   // One voice per node: the lowest member that is waiting.
   if (!watch.is_round) {
     for (std::uint32_t member = 0; member < local_->self(); ++member) {
-      if (local_->waits_for(member, node::kWaitsForSection | watch.section)) return;
+      if (local_->waits_for(member, node::kWaitsForSection | watch.attempt.section)) return;
     }
-    const Rank first = ranks_.front();
+    const Rank first = ranks_[watch.attempt.number];
     log::warn("has waited {:.3g} s at {} for rank {} on {} to finish its section", seconds,
               watch.call.text(), first, around_.identity.hosts[around_.identity.node_of[first]]);
     return;

@@ -7,8 +7,9 @@ namespace lockstep {
 
 struct Group::Watch {
   const Call& call;
-  bool is_round;              ///< else: the wait for a section's outcome
-  std::uint64_t section = 0;  ///< the one that is waited for
+  bool is_round;         ///< else: the wait for a section's outcome
+  Attempt attempt{};     ///< the one that is waited for
+  bool retries = false;  ///< the next member tries if its first fails
   Nanos start = 0;
   Nanos deadline = 0;  ///< 0: not computed yet
   Nanos next_report = 0;
@@ -23,7 +24,7 @@ template <class Ready>
 Status Group::watch(node::Bell& bell, Watch& watch, Ready&& ready) {
   constexpr Nanos kSleep = 100 * kMillisecond;  // how long a missed wake-up could cost at worst
   node::Ladder ladder(around_.policy);
-  const bool polls_port = leader_ != nullptr;
+  bool polls_port = speaks();
   if (polls_port) around_.port->enter();
   Status status;
   for (;;) {
@@ -42,6 +43,10 @@ Status Group::watch(node::Bell& bell, Watch& watch, Ready&& ready) {
     }
     if (waited == node::Waited::ready) break;
     status = look(watch);
+    if (!polls_port && speaks()) {  // since now
+      polls_port = true;
+      around_.port->enter();
+    }
     // What is ready counts, even if a deadline has passed meanwhile.
     if (!status.ok()) {
       if (ready()) status = {};

@@ -62,6 +62,15 @@ Status Session::open_port() {
   return {};
 }
 
+Result<progress::Port*> Session::make_reachable() {
+  std::lock_guard lock(port_mutex_);
+  if (Status status = open_port(); !status.ok()) return status;
+  around_->port = port_.get();
+  port_->set_session(page_.head().session);
+  if (!port_->has_thread()) port_->start_thread();
+  return port_.get();
+}
+
 Status Session::trigger_on_signal(int signal) {
   Status status = watch_.on_signal(signal);
   if (status.ok() && identity().rank == 0) adviser_.await(signal);

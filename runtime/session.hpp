@@ -70,6 +70,8 @@ class Session {
   Session() = default;
   /// Opens this process's own way to other nodes, if it has none yet.
   Status open_port();
+  /// The same for who has to speak for its node since its leader is gone. Any thread.
+  Result<progress::Port*> make_reachable();
   void write_record() const;
   void carry_out_requeue();
   Result<lockstep_trigger_report_t> agree_on_cause(const Call& call,
@@ -88,6 +90,7 @@ class Session {
   std::optional<Surroundings> around_;
   std::unique_ptr<Group> job_;
   std::unique_ptr<Group> local_;
+  std::mutex port_mutex_;  ///< of opening it late
   std::mutex groups_mutex_;
   std::vector<std::unique_ptr<Group>> groups_;
   std::unique_ptr<SavesInFlight> saves_ = std::make_unique<SavesInFlight>();

@@ -13,6 +13,7 @@
 #include "runtime/base/hash.hpp"
 #include "runtime/bootstrap/network.hpp"
 #include "runtime/lifecycle/scheduler.hpp"
+#include "runtime/node/contacts.hpp"
 #include "runtime/node/share.hpp"
 #include "runtime/observe/log.hpp"
 #include "runtime/plugin/registry.hpp"
@@ -280,12 +281,18 @@ class Session::Joiner {
     session_.domain_kind_ = domains.kind;
 
     const auto count = static_cast<std::uint32_t>(hellos.size());
-    const std::size_t size = node::Page::size_for(count, domains.count);
+    // For who follows a leader that dies.
+    const bool has_contacts = session_.port_ != nullptr && session_.port_->has_frames();
+    const std::vector<std::byte> contacts =
+        has_contacts ? node::encode_contacts(addresses_) : std::vector<std::byte>();
+    const std::size_t size = node::Page::size_for(count, domains.count, contacts.size());
     Result<UniqueFd> memory = node::make_memory(session_.config_.page, size);
     if (!memory.ok()) return memory.status();
     Result<void*> mapped = node::map_memory(memory->get(), size);
     if (!mapped.ok()) return mapped.status();
-    session_.page_ = node::Page::create(*mapped, count, domains.count, blobs_[0].session);
+    session_.page_ =
+        node::Page::create(*mapped, count, domains.count, contacts.size(), blobs_[0].session);
+    std::copy(contacts.begin(), contacts.end(), session_.page_.contacts().begin());
     fill_page(hellos, domains);
     fill_card(session_.page_.head().card);
     session_.page_memory_ = std::move(*memory);
@@ -334,7 +341,8 @@ class Session::Joiner {
     policy.yield = session_.config_.yield;
     session_.around_.emplace(Surroundings{
         session_.config_, who(), session_.page_, session_.counters_, policy, session_.port_.get(),
-        head.can_publish != 0, std::move(switches_), node::Exits::find(environment_, who().rank)});
+        head.can_publish != 0, std::move(switches_), node::Exits::find(environment_, who().rank),
+        [&session = session_] { return session.make_reachable(); }});
     if (session_.port_ == nullptr) return {};
     session_.port_->set_session(head.session);
     for (NodeIndex node = 0; node < nodes(); ++node) {

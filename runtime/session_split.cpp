@@ -18,6 +18,16 @@ GroupId child_id(GroupId parent, std::uint64_t split, std::uint32_t colour) {
   return id < kReserved || id == node::kClaimed ? id ^ (GroupId{1} << 40) : id;
 }
 
+/// A leader's card: the switches above it as text, a 0, its address.
+std::string_view switches_on(std::span<const std::byte> card) {
+  const auto end = std::find(card.begin(), card.end(), std::byte{0});
+  return {reinterpret_cast<const char*>(card.data()), static_cast<std::size_t>(end - card.begin())};
+}
+
+std::span<const std::byte> address_on(std::span<const std::byte> card) {
+  return card.subspan(std::min(switches_on(card).size() + 1, card.size()));
+}
+
 }  // namespace
 
 class Session::Splitter {
@@ -35,7 +45,7 @@ class Session::Splitter {
     Status made;
     if (is_member()) {
       Result<std::unique_ptr<Group>> result =
-          Group::make(*session_.around_, id_, members_, *block_);
+          Group::make(*session_.around_, id_, members_, *block_, std::move(contacts_));
       if (result.ok()) {
         group = std::move(*result);
       } else {
@@ -106,6 +116,13 @@ class Session::Splitter {
     }
     Result<std::vector<std::vector<std::byte>>> all = gather_all(parent_, call_, card);
     if (!all.ok()) return all.status();
+    for (Rank i = 0; is_wide_ && i < parent_.size(); ++i) {
+      const std::vector<std::byte>& its_card = (*all)[i];
+      if (!std::binary_search(members_.begin(), members_.end(), parent_.ranks()[i])) continue;
+      if (its_card.empty()) continue;
+      const std::span<const std::byte> its = address_on(its_card);
+      contacts_.emplace_back(its.begin(), its.end());
+    }
     if (!leads) return {};
     progress::Port& port = *session_.port_;
     session_.around_->port = &port;
@@ -116,13 +133,9 @@ class Session::Splitter {
       const bool is_mine = std::binary_search(members_.begin(), members_.end(), rank);
       const std::vector<std::byte>& other = (*all)[i];
       if (!is_mine || other.empty()) continue;
-      const auto end = std::find(other.begin(), other.end(), std::byte{0});
-      const std::string_view text(reinterpret_cast<const char*>(other.data()),
-                                  static_cast<std::size_t>(end - other.begin()));
       session_.around_->switches[who().node_of[rank]] =
-          topology::read_path(text).value_or(topology::SwitchPath{});
-      const auto address_at = std::min<std::size_t>(text.size() + 1, other.size());
-      const std::span<const std::byte> its = std::span(other).subspan(address_at);
+          topology::read_path(switches_on(other)).value_or(topology::SwitchPath{});
+      const std::span<const std::byte> its = address_on(other);
       if (rank == who().rank || its.empty()) continue;
       if (Status status = port.connect(rank, its); !status.ok()) return status;
     }
@@ -170,7 +183,8 @@ class Session::Splitter {
   const Call& call_;
   std::uint32_t colour_;
   GroupId id_ = 0;
-  std::vector<Rank> members_;  ///< job ranks of this member's new group
+  std::vector<Rank> members_;            ///< job ranks of this member's new group
+  std::vector<node::Address> contacts_;  ///< of its leaders
   bool is_wide_ = false;
   bool any_is_wide_ = false;
   Rank first_here_ = kNoRank;

@@ -148,7 +148,7 @@ bool Exchange::receive(const Frame& frame, Nanos now, Output& out) {
     case FrameType::broken:
       on_broken(frame, now, out);
       return true;
-    case FrameType::outcome:
+    default:
       break;
   }
   return false;

@@ -19,20 +19,31 @@ inline constexpr std::size_t kPayloadMax = LOCKSTEP_VECTOR_MAX + kSiteRoom;
 static_assert(kHeaderSize + kPayloadMax <= LOCKSTEP_FRAME_MAX);
 
 enum class FrameType : std::uint8_t {
-  fact = 1,     ///< "my part of the plan reached this step of this epoch", with word and vector
-  ask = 2,      ///< "who of your members has not entered this epoch?"; freezes the epoch there
-  answer = 3,   ///< the missing members, or the finished round's result
-  resume = 4,   ///< ends the freeze: everybody has entered
-  broken = 5,   ///< the verdict: this epoch never completes, and why
-  outcome = 6,  ///< how a first-goes section ended
+  fact = 1,    ///< "my part of the plan reached this step of this epoch", with word and vector
+  ask = 2,     ///< "who of your members has not entered this epoch?"; freezes the epoch there
+  answer = 3,  ///< the missing members, or the finished round's result
+  resume = 4,  ///< ends the freeze: everybody has entered
+  broken = 5,  ///< the verdict: this epoch never completes, and why
+  // Of sections; `epoch` is the section, `step` the attempt.
+  outcome = 6,         ///< how it ended
+  outcome_ask = 7,     ///< "how did it end?"
+  outcome_answer = 8,  ///< a record, or that there is none here; also the receipt for one
+  hello = 9,           ///< "I speak for my node now", with a piece of a transport address
 };
-inline constexpr std::uint8_t kFrameTypeLast = 6;
+inline constexpr std::uint8_t kFrameTypeLast = 9;
 
 /// Flags of a frame; the meaning of each belongs to one type.
 enum : std::uint16_t {
   kAnswerComplete = 1,  ///< answer, resume: the epoch is complete here, and this is its result
   kTruncated = 2,       ///< answer: more ranks are missing than fit
   kAnswerEntered = 4,   ///< answer: nobody is missing here, and this is what they brought
+  kDecided = 1,         ///< outcome: agreed after its first was gone; everybody is told directly
+  kWantsReceipt = 2,    ///< outcome: say that you have it
+  kDecides = 1,         ///< outcome_ask: promise to take this from nobody but me
+  kFirstIsGone = 2,     ///< outcome_ask: you are the one to decide; the payload is what to decide
+  kHasRecord = 1,       ///< outcome_answer: this is it
+  kFirstIsAlive = 2,    ///< outcome_answer: who goes first lives on this node
+  kReceipt = 4,         ///< outcome_answer: your record has come
 };
 
 struct Frame {

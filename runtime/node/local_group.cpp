@@ -8,7 +8,11 @@
 namespace lockstep::node {
 
 LocalGroup::LocalGroup(Block block, std::uint32_t self, std::vector<std::uint32_t> domain_of)
-    : block_(block), self_(self), domain_(domain_of[self]), domain_of_(std::move(domain_of)) {
+    : block_(block),
+      sections_(block.sections, self),
+      self_(self),
+      domain_(domain_of[self]),
+      domain_of_(std::move(domain_of)) {
   for (std::uint32_t member = 0; member < size(); ++member) {
     if (domain_of_[member] == domain_leaders_.size()) domain_leaders_.push_back(member);
     if (domain_of_[member] == domain_) domain_members_.push_back(member);
@@ -218,28 +222,39 @@ void LocalGroup::expire(Epoch epoch) noexcept {
   ring(block_.gathers[0].bell);
 }
 
-void LocalGroup::publish_outcome(std::uint64_t section, std::string_view record) noexcept {
-  SectionSlot& slot = block_.sections[section % kSectionSlots];
-  const std::size_t length = std::min(record.size(), kOutcomeMax);
-  std::memcpy(slot.text.data(), record.data(), length);
-  slot.length = static_cast<std::uint32_t>(length);
-  slot.sequence.store(section, std::memory_order_release);
+void LocalGroup::ring_sections() noexcept {
   ring(section_bell());
 }
 
-bool LocalGroup::has_outcome(std::uint64_t section) const noexcept {
-  return block_.sections[section % kSectionSlots].sequence.load(std::memory_order_acquire) ==
-         section;
+namespace {
+// Beside the attempt in one word.
+constexpr std::uint64_t kIsGone = std::uint64_t{1} << 63;
+constexpr std::uint64_t kRetries = std::uint64_t{1} << 62;
+}  // namespace
+
+void LocalGroup::ask(const Inquiry& inquiry) noexcept {
+  // Members ask again while they wait: one that is overwritten is not lost for long.
+  block_.fate->inquiry_signature.store(inquiry.signature, std::memory_order_relaxed);
+  block_.fate->inquiry.store(
+      inquiry.attempt.packed() | (inquiry.is_gone ? kIsGone : 0) | (inquiry.retries ? kRetries : 0),
+      std::memory_order_release);
+  ring(block_.gathers[0].bell);
+  ring_sections();
 }
 
-std::string LocalGroup::outcome(std::uint64_t section) const {
-  const SectionSlot& slot = block_.sections[section % kSectionSlots];
-  return std::string(slot.text.data(), std::min<std::size_t>(slot.length, kOutcomeMax));
+std::optional<LocalGroup::Inquiry> LocalGroup::take_inquiry() noexcept {
+  if (block_.fate->inquiry.load(std::memory_order_relaxed) == 0) return std::nullopt;
+  const std::uint64_t word = block_.fate->inquiry.exchange(0, std::memory_order_acquire);
+  if (word == 0) return std::nullopt;
+  return Inquiry{Attempt::unpacked(word & ~(kIsGone | kRetries)),
+                 block_.fate->inquiry_signature.load(std::memory_order_relaxed),
+                 (word & kRetries) != 0, (word & kIsGone) != 0};
 }
 
-void LocalGroup::lose_first() noexcept {
-  block_.fate->has_lost_first.store(1, std::memory_order_release);
-  ring(section_bell());
+void LocalGroup::note_published() noexcept {
+  block_.fate->published.fetch_add(1, std::memory_order_release);
+  ring(block_.gathers[0].bell);
+  ring_sections();
 }
 
 }  // namespace lockstep::node

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "runtime/node/page.hpp"
+#include "runtime/node/section_ring.hpp"
 #include "runtime/node/wait.hpp"
 
 namespace lockstep::node {
@@ -90,14 +91,32 @@ class LocalGroup {
   Epoch expired() const noexcept { return block_.fate->expired.load(std::memory_order_acquire); }
 
   // -- sections
-  void publish_outcome(std::uint64_t section, std::string_view record) noexcept;
-  bool has_outcome(std::uint64_t section) const noexcept;
-  std::string outcome(std::uint64_t section) const;
+  SectionRing& sections() noexcept { return sections_; }
+  const SectionRing& sections() const noexcept { return sections_; }
   Bell& section_bell() noexcept { return block_.head->section_bell; }
-  /// The first of this group's sections is on another node and cannot be reached any more.
-  void lose_first() noexcept;
-  bool has_lost_first() const noexcept {
-    return block_.fate->has_lost_first.load(std::memory_order_acquire) != 0;
+  /// Wakes who waits for an outcome.
+  void ring_sections() noexcept;
+  /// What a member asks whoever speaks for this node: how did this attempt end?
+  struct Inquiry {
+    Attempt attempt;
+    std::uint32_t signature = 0;  ///< of the section's call
+    bool retries = false;         ///< the next member tries if the first is gone
+    bool is_gone = false;         ///< and it is
+  };
+  void ask(const Inquiry& inquiry) noexcept;
+  std::optional<Inquiry> take_inquiry() noexcept;
+  /// The member that passes outcomes on between nodes: the leader, or who came after it.
+  std::uint32_t speaker() const noexcept {
+    return block_.fate->speaker.load(std::memory_order_acquire);
+  }
+  /// Makes this member the speaker; false if there is another one by now.
+  bool replace_speaker(std::uint32_t gone) noexcept {
+    return block_.fate->speaker.compare_exchange_strong(gone, self_, std::memory_order_acq_rel);
+  }
+  /// Counts records that members other than the speaker have left in the ring to be sent.
+  void note_published() noexcept;
+  std::uint64_t published() const noexcept {
+    return block_.fate->published.load(std::memory_order_acquire);
   }
 
  private:
@@ -108,6 +127,7 @@ class LocalGroup {
   bool is_domain_leader() const noexcept { return domain_members_.front() == self_; }
 
   Block block_;
+  SectionRing sections_;
   std::uint32_t self_;
   std::uint32_t domain_;
   std::vector<std::uint32_t> domain_of_;

@@ -43,17 +43,18 @@ std::size_t Page::block_at(std::uint32_t index, std::uint32_t members,
   return sizeof(PageHead) + members * sizeof(Member) + index * BlockOffsets(members, domains).size;
 }
 
-std::size_t Page::size_for(std::uint32_t members, std::uint32_t domains) noexcept {
-  const std::size_t bytes = block_at(kBlocksMax, members, domains);
+std::size_t Page::size_for(std::uint32_t members, std::uint32_t domains,
+                           std::size_t contacts) noexcept {
+  const std::size_t bytes = block_at(kBlocksMax, members, domains) + contacts;
   constexpr std::size_t kPageBytes = 4096;
   return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
 }
 
-Page Page::create(void* memory, std::uint32_t members, std::uint32_t domains,
+Page Page::create(void* memory, std::uint32_t members, std::uint32_t domains, std::size_t contacts,
                   std::uint64_t session) noexcept {
   Page page;
   page.memory_ = static_cast<std::byte*>(memory);
-  page.size_ = size_for(members, domains);
+  page.size_ = size_for(members, domains, contacts);
   PageHead& head = page.head();
   head.magic = kPageMagic;
   head.version = kPageVersion;
@@ -61,6 +62,7 @@ Page Page::create(void* memory, std::uint32_t members, std::uint32_t domains,
   head.session = session;
   head.size = page.size_;
   head.domains = domains;
+  head.contacts = contacts;
   return page;
 }
 
@@ -78,11 +80,16 @@ Page Page::adopt(void* memory, std::size_t size) noexcept {
 bool fits(const PageHead& head, std::size_t size) noexcept {
   return head.magic == kPageMagic && head.version == kPageVersion && head.members >= 1 &&
          head.members <= kMembersMax && head.domains >= 1 && head.domains <= head.members &&
-         head.size == size && Page::size_for(head.members, head.domains) == size;
+         head.size == size && head.contacts < size &&
+         Page::size_for(head.members, head.domains, head.contacts) == size;
 }
 
 std::span<Member> Page::members() const noexcept {
   return {reinterpret_cast<Member*>(memory_ + sizeof(PageHead)), head().members};
+}
+
+std::span<std::byte> Page::contacts() const noexcept {
+  return {memory_ + block_at(kBlocksMax, head().members, head().domains), head().contacts};
 }
 
 Block Page::block(std::uint32_t index) const noexcept {

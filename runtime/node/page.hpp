@@ -22,7 +22,7 @@
 namespace lockstep::node {
 
 inline constexpr std::uint64_t kPageMagic = 0x3130'6567'6170'4b4cu;  // "LKpage01" as bytes
-inline constexpr std::uint32_t kPageVersion = 2;
+inline constexpr std::uint32_t kPageVersion = 3;
 inline constexpr std::size_t kLine = 64;
 inline constexpr std::uint32_t kBlocksMax = 66;     ///< job, node, and 64 groups of splits
 inline constexpr std::uint32_t kMembersMax = 4096;  ///< ranks of one job on one node
@@ -90,22 +90,27 @@ struct alignas(kLine) ReleaseLine {
 };
 static_assert(sizeof(ReleaseLine) == kLine);
 
-/// How a section ended, in a ring of kSectionSlots.
+/// How a section ended, in a ring of kSectionSlots; see section_ring.hpp.
 struct alignas(kLine) SectionSlot {
-  std::atomic<std::uint64_t> sequence;  ///< of the section whose outcome this is; written last
-  std::uint32_t length;
-  std::uint32_t reserved;
-  std::array<char, kOutcomeMax + 8> text;
+  std::atomic<std::uint64_t> claim;     ///< who writes: attempt and member
+  std::atomic<std::uint64_t> kept;      ///< attempt of the record; 0 while it is written
+  std::atomic<std::uint64_t> released;  ///< the same, once members may read it
+  std::atomic<std::uint64_t> length;
+  std::array<std::atomic<std::uint64_t>, kOutcomeMax / 8> text;
 };
-static_assert(sizeof(SectionSlot) == 16 * kLine);
+static_assert(sizeof(SectionSlot) == 17 * kLine);
 
 /// Written rarely, read at every call: has this group failed?
 struct alignas(kLine) Fate {
   std::atomic<std::uint32_t> is_broken;  ///< set after the verdict below is complete
   std::uint32_t verdict_length;
-  std::atomic<Epoch> expired;                 ///< a member's deadline for this epoch has passed
-  std::atomic<std::uint32_t> has_lost_first;  ///< rank 0 of the group cannot be reached
-  std::uint32_t reserved[11];
+  std::atomic<Epoch> expired;  ///< a member's deadline for this epoch has passed
+  // What members ask the node's speaker to find out about a section: see LocalGroup::Inquiry.
+  std::atomic<std::uint32_t> inquiry_signature;
+  std::atomic<std::uint32_t> speaker;    ///< member here that passes outcomes on between nodes
+  std::atomic<std::uint64_t> inquiry;    ///< 0: nothing
+  std::atomic<std::uint64_t> published;  ///< counts records that members here have left to be sent
+  std::uint64_t reserved2[3];
 };
 static_assert(sizeof(Fate) == kLine);
 
@@ -168,7 +173,8 @@ struct alignas(kLine) PageHead {
   std::uint32_t cores;        ///< usable by the ranks of this node together
   std::uint32_t host_ranks;   ///< ranks of the job on this machine, all emulated nodes together
   std::uint32_t can_publish;  ///< the transport carries frames (see Surroundings)
-  std::uint32_t reserved[4];
+  std::uint64_t contacts;     ///< bytes of the list behind the blocks
+  std::uint32_t reserved[2];
   Card card;
   request::Box requests;  ///< used in the page of node 0
 };
@@ -204,16 +210,20 @@ class Page {
   Page& operator=(Page&& other) noexcept;
   ~Page();
 
-  static std::size_t size_for(std::uint32_t members, std::uint32_t domains) noexcept;
+  static std::size_t size_for(std::uint32_t members, std::uint32_t domains,
+                              std::size_t contacts) noexcept;
   /// Wraps memory of at least size_for(...) zero bytes and writes the head.
   static Page create(void* memory, std::uint32_t members, std::uint32_t domains,
-                     std::uint64_t session) noexcept;
+                     std::size_t contacts, std::uint64_t session) noexcept;
   /// Wraps memory that another process created; an invalid page if the head does not fit.
   static Page adopt(void* memory, std::size_t size) noexcept;
 
   bool is_valid() const noexcept { return memory_ != nullptr; }
   PageHead& head() const noexcept { return *reinterpret_cast<PageHead*>(memory_); }
   std::span<Member> members() const noexcept;
+  /// Where the leaders of all nodes can be reached (see contacts.hpp), for who follows this node's
+  /// leader when it dies; empty in a job on one node.
+  std::span<std::byte> contacts() const noexcept;
   Block block(std::uint32_t index) const noexcept;
   static std::size_t block_at(std::uint32_t index, std::uint32_t members,
                               std::uint32_t domains) noexcept;

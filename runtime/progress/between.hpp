@@ -26,8 +26,6 @@ class Between {
   virtual void leave() = 0;
   virtual void lose(Rank rank, Nanos now) = 0;
   virtual void receive(const engine::Frame& frame, Nanos now) = 0;
-  /// Tells the other nodes how a section ended, without their being in a call.
-  virtual void publish(std::uint64_t section, std::span<const std::byte> record) = 0;
 };
 
 }  // namespace lockstep::progress

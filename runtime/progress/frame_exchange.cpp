@@ -4,9 +4,6 @@
 #include <algorithm>
 
 namespace lockstep::progress {
-namespace {
-constexpr std::uint32_t kOutcomeRadix = 8;
-}
 
 FrameExchange::FrameExchange(Port& port, engine::Exchange::Setup setup,
                              const engine::LocalViewSource& local)
@@ -59,21 +56,6 @@ void FrameExchange::lose(Rank rank, Nanos now) {
 void FrameExchange::receive(const engine::Frame& frame, Nanos now) {
   exchange_.receive(frame, now, output_);
   send();
-}
-
-void FrameExchange::publish(std::uint64_t section, std::span<const std::byte> record) {
-  const engine::Exchange::Setup& setup = exchange_.setup();
-  engine::Frame frame;
-  frame.type = engine::FrameType::outcome;
-  frame.group = setup.group;
-  frame.epoch = section;
-  frame.sender = setup.leaders[setup.self];
-  frame.payload = record;
-  const std::uint64_t first = std::uint64_t{setup.self} * kOutcomeRadix + 1;
-  const std::uint64_t last = std::min<std::uint64_t>(first + kOutcomeRadix, setup.leaders.size());
-  for (std::uint64_t child = first; child < last; ++child) {
-    port_.post(setup.leaders[child], frame);
-  }
 }
 
 }  // namespace lockstep::progress

@@ -20,8 +20,6 @@ class FrameExchange final : public Between {
   void leave() override;
   void lose(Rank rank, Nanos now) override;
   void receive(const engine::Frame& frame, Nanos now) override;
-  /// Passed on down a tree whose root is node 0, where every section's first is.
-  void publish(std::uint64_t section, std::span<const std::byte> record) override;
 
  private:
   void send();

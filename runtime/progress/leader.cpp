@@ -8,15 +8,13 @@
 
 namespace lockstep::progress {
 
-Leader::Leader(Port& port, node::LocalGroup& local, std::vector<Rank> ranks, GroupId group,
-               Rank first)
-    : port_(port), local_(local), ranks_(std::move(ranks)), group_(group), first_(first) {}
+Leader::Leader(Port& port, node::LocalGroup& local, std::vector<Rank> ranks, GroupId group)
+    : port_(port), local_(local), ranks_(std::move(ranks)), group_(group) {}
 
 Result<std::unique_ptr<Leader>> Leader::open(Port& port, node::LocalGroup& local,
                                              std::vector<Rank> ranks,
                                              engine::Exchange::Setup setup) {
-  std::unique_ptr<Leader> leader(
-      new Leader(port, local, std::move(ranks), setup.group, setup.leaders.front()));
+  std::unique_ptr<Leader> leader(new Leader(port, local, std::move(ranks), setup.group));
   if (port.has_frames()) {
     leader->between_ = std::make_unique<FrameExchange>(port, std::move(setup), *leader);
   } else {
@@ -86,25 +84,13 @@ void Leader::fail(engine::Verdict verdict) {
   settle(engine::ExchangeState::broken);
 }
 
-void Leader::publish(std::uint64_t section, std::string_view record) {
-  local_.publish_outcome(section, record);
-  between_->publish(section, std::as_bytes(std::span(record)));
-}
-
 void Leader::on_frame(const engine::Frame& frame) {
-  if (frame.type == engine::FrameType::outcome) {
-    const std::string_view record(reinterpret_cast<const char*>(frame.payload.data()),
-                                  frame.payload.size());
-    publish(frame.epoch, record);
-    return;
-  }
   const Nanos time = now();
   between_->receive(frame, time);
   advance(time);
 }
 
 void Leader::on_lost(Rank rank) {
-  if (rank == first_) local_.lose_first();
   const Nanos time = now();
   between_->lose(rank, time);
   settle(between_->poll(time));

@@ -25,7 +25,6 @@ class Leader final : public Listener, public engine::LocalViewSource {
   void advance(Nanos now);
   void expire(Epoch epoch, Nanos now);
   void fail(engine::Verdict verdict);
-  void publish(std::uint64_t section, std::string_view record);
 
   // Listener
   void on_frame(const engine::Frame& frame) override;
@@ -35,7 +34,7 @@ class Leader final : public Listener, public engine::LocalViewSource {
   engine::LocalView local_view(Epoch epoch) const override;
 
  private:
-  Leader(Port& port, node::LocalGroup& local, std::vector<Rank> ranks, GroupId group, Rank first);
+  Leader(Port& port, node::LocalGroup& local, std::vector<Rank> ranks, GroupId group);
   void settle(engine::ExchangeState state);
   void start_exchange();
 
@@ -43,7 +42,6 @@ class Leader final : public Listener, public engine::LocalViewSource {
   node::LocalGroup& local_;
   std::vector<Rank> ranks_;
   GroupId group_;
-  Rank first_;  ///< the group's rank 0, as a job rank
   std::unique_ptr<Between> between_;
   Epoch open_ = 0;        ///< the round being moved on; 0: none
   Epoch exchanging_ = 0;  ///< the round that has been handed to `between_`

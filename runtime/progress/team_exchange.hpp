@@ -28,7 +28,6 @@ class TeamExchange final : public Between {
   void leave() override {}
   void lose(Rank, Nanos) override {}
   void receive(const engine::Frame&, Nanos) override {}
-  void publish(std::uint64_t, std::span<const std::byte>) override {}
 
  private:
   /// What is combined: the word, the signature and its complement (OR of both has a bit set twice

@@ -301,7 +301,7 @@ TEST(First, ASectionOfAnotherNameIsRefusedAndNotEntered) {
     // The name need not outlive the call.
     const std::string name = s.is_main_process() ? "alpha" : "beta";
     call.name = name.c_str();
-    const lockstep_status_t status = lockstep_first_begin(s.job().handle(), &call);
+    const lockstep_status_t status = lockstep_first_begin(s.job().handle(), nullptr, &call);
     EXPECT_EQ(status, s.is_main_process() ? LOCKSTEP_OK : LOCKSTEP_E_INVALID);
     if (!s.is_main_process()) {
       const std::string text = lockstep_last_error();
@@ -310,14 +310,14 @@ TEST(First, ASectionOfAnotherNameIsRefusedAndNotEntered) {
     }
   }
   if (s.is_main_process()) {
-    EXPECT_EQ(lockstep_first_end(s.job().handle(), nullptr), LOCKSTEP_OK);
+    EXPECT_EQ(lockstep_first_end(s.job().handle()), LOCKSTEP_OK);
   }
   s.main_process_first([] {});  // and the group goes on
   s.wait_for_everyone();
 }
 
 TEST(First, EndWithoutBeginIsAnError) {
-  EXPECT_EQ(lockstep_first_end(the_session().job().handle(), nullptr), LOCKSTEP_E_STATE);
+  EXPECT_EQ(lockstep_first_end(the_session().job().handle()), LOCKSTEP_E_STATE);
 }
 
 TEST(OnProcess, RunsThereAndNowhereElse) {

@@ -191,27 +191,89 @@ LOCKSTEP_API lockstep_status_t lockstep_wait(lockstep_group_t group);
 
 /* ---- one goes first -------------------------------------------------------------------------- */
 
-/** Opens a section in which the group's rank 0 goes first. Collective, one begin per end.
+/** What becomes of a section whose first fails or dies. */
+typedef enum lockstep_policy {
+  LOCKSTEP_PROPAGATE = 0,         /**< the others get its error and do not do the work */
+  LOCKSTEP_RETRY_NEXT = 1,        /**< the next rank of the group goes first, and so on; if none
+                                       succeeds, as LOCKSTEP_PROPAGATE with the last one's error */
+  LOCKSTEP_CONTINUE_ON_ERROR = 2, /**< the others do the work as if it had succeeded */
+  LOCKSTEP_ABORT_JOB = 3          /**< every rank that learns of it says so and ends its process with
+                                       status LOCKSTEP_ABORT_STATUS */
+} lockstep_policy_t;
+#define LOCKSTEP_ABORT_STATUS 70
+
+/** How a section is to be. Members must agree on it. */
+typedef struct lockstep_section {
+  size_t size;          /**< set by the caller: sizeof(lockstep_section_t) */
+  int32_t policy;       /**< lockstep_policy_t */
+  int32_t exit_barrier; /**< 1: nobody leaves the section before everybody is done in it; not after
+                             a first that died, since it cannot come */
+} lockstep_section_t;
+
+/** Opens a section in which one goes first: the group's rank 0, or under LOCKSTEP_RETRY_NEXT who
+ * comes after it when it fails. Collective, one begin per end.
  *
- * On rank 0 it returns at once. On the others it returns when rank 0 has ended its section. There
- * is no time limit by default: rank 0 may work for hours, and a line on stderr says every 30 s
- * (LOCKSTEP_REPORT) who is waited for. Sections nest in any order and on any groups.
+ * On the first it returns at once. On the others it returns when the first has ended its section.
+ * There is no time limit by default: the first may work for hours, and a line on stderr says every
+ * 30 s (LOCKSTEP_REPORT) who is waited for. Sections nest in any order and on any groups. Other
+ * collective calls on the same group are refused on the first (LOCKSTEP_E_STATE), since the others
+ * wait for it.
  *
+ * @param section  NULL: LOCKSTEP_PROPAGATE, without exit barrier.
  * @return LOCKSTEP_OK: do the work, then lockstep_first_end();
- *         LOCKSTEP_E_FIRST_FAILED: rank 0's section failed, lockstep_last_error() is its text with
+ *         LOCKSTEP_E_FIRST_FAILED: the first's section failed, lockstep_last_error() is its text with
  *         rank and host; do not do the work and do not call lockstep_first_end();
- *         LOCKSTEP_E_INVALID: rank 0's section has another name; do neither, the group goes on;
- *         LOCKSTEP_E_LOST, LOCKSTEP_E_DEADLINE: rank 0 is gone, or a timeout was asked for.
+ *         LOCKSTEP_E_LOST: the same, and the first is gone; all live members agree on that;
+ *         LOCKSTEP_E_DEADLINE: the same, and a timeout that was asked for has passed on this member;
+ *         LOCKSTEP_E_INVALID: the first's section has another name or policy; do neither, the group
+ *         goes on; LOCKSTEP_E_UNSUPPORTED: LOCKSTEP_RETRY_NEXT over a transport without frames.
  *         A member that leaves a section out is found at the group's next round, as a mismatch. */
 LOCKSTEP_API lockstep_status_t lockstep_first_begin(lockstep_group_t group,
+                                                    const lockstep_section_t *section,
                                                     const lockstep_call_t *call);
 
-/** Ends the section. On rank 0 it lets the others go and does not wait for them (only when it is 32
- * sections ahead of somebody).
- * @param failure  NULL: the section succeeded. Otherwise why it failed; the others get the text
- *                 (first 800 bytes). Ignored on ranks other than 0.
- * @return LOCKSTEP_OK; LOCKSTEP_E_STATE without lockstep_first_begin; the errors of a round. */
-LOCKSTEP_API lockstep_status_t lockstep_first_end(lockstep_group_t group, const char *failure);
+/** 1 if this process goes first in the innermost open section of the group, else 0. */
+LOCKSTEP_API int lockstep_is_first(lockstep_group_t group);
+
+/** Ends the section with success. On the first it lets the others go and does not wait for them
+ * (only when it is 32 sections ahead of somebody, or the section has an exit barrier).
+ * @return LOCKSTEP_OK; LOCKSTEP_E_STATE without lockstep_first_begin; LOCKSTEP_E_LOST: the others
+ *         took this rank for dead; the errors of a round. */
+LOCKSTEP_API lockstep_status_t lockstep_first_end(lockstep_group_t group);
+
+/** Ends the section with failure; on ranks that do not go first the same as lockstep_first_end().
+ * @param type  What kind of failure, for programs: an exception's type; NULL: none (64 bytes).
+ * @param text  Why it failed, for people (700 bytes); what is longer is cut.
+ * @return As lockstep_first_end(). */
+LOCKSTEP_API lockstep_status_t lockstep_first_fail(lockstep_group_t group, const char *type,
+                                                   const char *text);
+
+typedef enum lockstep_outcome_kind {
+  LOCKSTEP_OUTCOME_OK = 0,
+  LOCKSTEP_OUTCOME_FAILED = 1, /**< the first said so */
+  LOCKSTEP_OUTCOME_DEAD = 2    /**< the first is gone and nobody knows how its section ended */
+} lockstep_outcome_kind_t;
+
+#define LOCKSTEP_HOST_MAX 64
+
+/** How a section ended. */
+typedef struct lockstep_outcome {
+  size_t size;       /**< set by the caller: sizeof(lockstep_outcome_t) */
+  int32_t kind;      /**< lockstep_outcome_kind_t */
+  uint32_t rank;     /**< who went first (the last one that tried), as a job rank */
+  uint32_t attempts; /**< ranks that have tried */
+  uint32_t reserved;
+  char host[LOCKSTEP_HOST_MAX]; /**< of that rank */
+  char site[192];               /**< its call, e.g. "train.cpp:12 process_first 'data'" */
+  char type[72];                /**< of a failure */
+  char text[704];               /**< of a failure, or how a rank died where that is known */
+} lockstep_outcome_t;
+
+/** How the group's last section ended, as far as this process has seen: its own if it went first,
+ * else that of the last lockstep_first_begin() that waited for one. Local.
+ * @return LOCKSTEP_OK; LOCKSTEP_E_STATE: there was none; LOCKSTEP_E_INVALID. */
+LOCKSTEP_API lockstep_status_t lockstep_last_outcome(lockstep_group_t group,
+                                                     lockstep_outcome_t *outcome_p);
 
 /* ---- act together on a trigger --------------------------------------------------------------- */
 
@@ -240,7 +302,6 @@ typedef enum lockstep_reason {
   LOCKSTEP_REASON_RESUME = 8      /**< SIGCONT: it goes on after that */
 } lockstep_reason_t;
 
-#define LOCKSTEP_HOST_MAX 64
 #define LOCKSTEP_REASON_TEXT_MAX 256
 
 /** The most urgent of what made the trigger fire: a signal before a request, a request before the

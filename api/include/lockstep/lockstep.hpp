@@ -2,6 +2,7 @@
 // it holds no logic of its own, so that C, C++ and Python mean the same.
 #pragma once
 
+#include <cxxabi.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <chrono>
 #include <concepts>
 #include <cstdint>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -22,6 +24,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -52,6 +55,31 @@ class UsageError : public Error {
 class ResourceError : public Error {
   using Error::Error;
 };
+/// How a section ended; see lockstep_outcome_t.
+struct Outcome {
+  enum class Kind {
+    ok = LOCKSTEP_OUTCOME_OK,
+    failed = LOCKSTEP_OUTCOME_FAILED,
+    dead = LOCKSTEP_OUTCOME_DEAD,
+  };
+  Kind kind;
+  std::uint32_t rank;      ///< who went first, as a job rank
+  std::uint32_t attempts;  ///< ranks that have tried
+  std::string host;
+  std::string site;  ///< the first's call
+  std::string type;  ///< of its failure
+  std::string text;
+
+  explicit Outcome(const lockstep_outcome_t& outcome)
+      : kind(static_cast<Kind>(outcome.kind)),
+        rank(outcome.rank),
+        attempts(outcome.attempts),
+        host(outcome.host),
+        site(outcome.site),
+        type(outcome.type),
+        text(outcome.text) {}
+};
+
 /// The rank that went first failed; what() is its text with rank and host. The group goes on.
 class FirstFailed : public Error {
   using Error::Error;
@@ -121,6 +149,15 @@ class DescriptorBuffer final : public std::streambuf {
   std::array<char, 1 << 16> room_;
 };
 
+/// "std::runtime_error" of what was thrown as one.
+inline std::string type_name(const std::exception& error) {
+  const char* const mangled = typeid(error).name();
+  int status = 0;
+  const std::unique_ptr<char, void (*)(void*)> name(
+      abi::__cxa_demangle(mangled, nullptr, nullptr, &status), std::free);
+  return status == 0 ? name.get() : mangled;
+}
+
 /// Result of running `F` on some processes only: its value there, nothing elsewhere.
 template <class F>
 using Elsewhere = std::optional<std::conditional_t<std::is_void_v<std::invoke_result_t<F>>,
@@ -164,14 +201,39 @@ struct Options {
   }
 };
 
+/// What becomes of a section whose first fails or dies; see lockstep_policy_t.
+enum class Policy {
+  propagate = LOCKSTEP_PROPAGATE,
+  retry_next = LOCKSTEP_RETRY_NEXT,
+  continue_on_error = LOCKSTEP_CONTINUE_ON_ERROR,
+  abort_job = LOCKSTEP_ABORT_JOB,
+};
+
+/// How a section is made: main_process_first(f, {.policy = Policy::retry_next}).
+struct SectionOptions {
+  const char* name = nullptr;  ///< members must agree on it; borrowed until the section's begin
+  /// How long to wait for the first. Zero or negative: as long as it takes.
+  std::chrono::nanoseconds timeout{0};
+  Policy policy = Policy::propagate;  ///< members must agree on it
+  bool exit_barrier = false;          ///< nobody leaves before everybody is done; agreed too
+
+  lockstep_call_t at(const Where& where) const noexcept { return Options{name, timeout}.at(where); }
+  lockstep_section_t section() const noexcept {
+    return {sizeof(lockstep_section_t), static_cast<std::int32_t>(policy), exit_barrier ? 1 : 0};
+  }
+};
+
 /// An open section of which this process may be the first. Ends with the scope; a scope that is
 /// left by an exception tells the others so (use the callable form to tell them the exception's
 /// text).
 class [[nodiscard]] FirstScope {
  public:
-  FirstScope(lockstep_group_t group, const lockstep_call_t& call)
+  FirstScope(lockstep_group_t group, const SectionOptions& options, const Where& where)
       : group_(group), exceptions_(std::uncaught_exceptions()) {
-    detail::check(lockstep_first_begin(group, &call));
+    const lockstep_call_t call = options.at(where);
+    const lockstep_section_t section = options.section();
+    detail::check(lockstep_first_begin(group, &section, &call));
+    is_first_ = lockstep_is_first(group) != 0;
   }
   FirstScope(const FirstScope&) = delete;
   FirstScope& operator=(const FirstScope&) = delete;
@@ -180,23 +242,26 @@ class [[nodiscard]] FirstScope {
     if (std::uncaught_exceptions() > exceptions_) {
       fail("its section was left by an exception");
     } else {
-      lockstep_first_end(group_, nullptr);
+      lockstep_first_end(group_);
     }
   }
+  /// This process goes first.
+  bool is_first() const noexcept { return is_first_; }
   /// Ends the section now, with success.
   void end() {
     is_open_ = false;
-    detail::check(lockstep_first_end(group_, nullptr));
+    detail::check(lockstep_first_end(group_));
   }
-  /// Ends the section now and tells the others why it failed; they throw FirstFailed.
-  void fail(const char* why) noexcept {
+  /// Ends the section now and tells the others why it failed, and as what.
+  void fail(const char* why, const char* type = nullptr) noexcept {
     is_open_ = false;
-    lockstep_first_end(group_, why);
+    lockstep_first_fail(group_, type, why);
   }
 
  private:
   lockstep_group_t group_;
   int exceptions_;
+  bool is_first_ = false;
   bool is_open_ = true;
 };
 
@@ -246,16 +311,17 @@ class Group {
   }
 
   /// Runs `f` on the group's rank 0, then on the others. If it throws on rank 0, rank 0 gets its
-  /// own exception and every other member FirstFailed with the text; `f` does not run there.
+  /// own exception and every other member FirstFailed with the text; `f` does not run there. Other
+  /// policies: SectionOptions.
   template <std::invocable F>
-  std::invoke_result_t<F> first(F&& f, const Options& options = {},
+  std::invoke_result_t<F> first(F&& f, const SectionOptions& options = {},
                                 const Where& where = Where::current()) {
-    FirstScope scope(handle_.get(), options.at(where));
+    FirstScope scope(handle_.get(), options, where);
     const auto run = [&]() -> std::invoke_result_t<F> {
       try {
         return std::forward<F>(f)();
       } catch (const std::exception& error) {
-        scope.fail(error.what());
+        scope.fail(error.what(), detail::type_name(error).c_str());
         throw;
       } catch (...) {
         scope.fail("it threw something that is not a std::exception");
@@ -272,8 +338,15 @@ class Group {
     }
   }
   /// The same as a scope: rank 0 goes on at once, the others when its scope has ended.
-  FirstScope first(const Options& options = {}, const Where& where = Where::current()) {
-    return FirstScope(handle_.get(), options.at(where));
+  FirstScope first(const SectionOptions& options = {}, const Where& where = Where::current()) {
+    return FirstScope(handle_.get(), options, where);
+  }
+  /// How the last section of this group ended here; nothing if there was none.
+  std::optional<Outcome> last_outcome() const {
+    lockstep_outcome_t outcome{};
+    outcome.size = sizeof outcome;
+    if (lockstep_last_outcome(handle_.get(), &outcome) != LOCKSTEP_OK) return std::nullopt;
+    return Outcome(outcome);
   }
 
   /// The root's bytes, on every member.
@@ -403,20 +476,20 @@ class Session {
 
   /// One goes first, in the job or on each node; see Group::first. Without a callable: a scope.
   template <std::invocable F>
-  std::invoke_result_t<F> main_process_first(F&& f, const Options& options = {},
+  std::invoke_result_t<F> main_process_first(F&& f, const SectionOptions& options = {},
                                              const Where& where = Where::current()) {
     return job_.first(std::forward<F>(f), options, where);
   }
-  FirstScope main_process_first(const Options& options = {},
+  FirstScope main_process_first(const SectionOptions& options = {},
                                 const Where& where = Where::current()) {
     return job_.first(options, where);
   }
   template <std::invocable F>
-  std::invoke_result_t<F> local_main_process_first(F&& f, const Options& options = {},
+  std::invoke_result_t<F> local_main_process_first(F&& f, const SectionOptions& options = {},
                                                    const Where& where = Where::current()) {
     return local_.first(std::forward<F>(f), options, where);
   }
-  FirstScope local_main_process_first(const Options& options = {},
+  FirstScope local_main_process_first(const SectionOptions& options = {},
                                       const Where& where = Where::current()) {
     return local_.first(options, where);
   }

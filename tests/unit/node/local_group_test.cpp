@@ -217,7 +217,7 @@ TEST(LocalGroup, CutsAVerdictThatIsTooLong) {
   const std::vector<std::byte> verdict(2 * kVerdictRoom, std::byte{1});
   group[0].break_with(verdict);
   EXPECT_EQ(group[0].verdict().size(), kVerdictRoom);
-  EXPECT_EQ(group[0].has_lost_first(), false) << "nothing behind the verdict is touched";
+  EXPECT_EQ(group[0].entered(0), 0u) << "nothing behind the verdict is touched";
 }
 
 TEST(LocalGroup, SaysWhereItsMembersAre) {
@@ -239,30 +239,33 @@ TEST(LocalGroup, RemembersDeadlinesAndDepartures) {
   group[1].leave();
   EXPECT_TRUE(group[0].has_left(1));
   EXPECT_FALSE(group[0].has_left(2));
-  EXPECT_FALSE(group[1].has_lost_first());
-  group[0].lose_first();
-  EXPECT_TRUE(group[1].has_lost_first());
 }
 
-TEST(Sections, OutcomesStayUntilTheRingComesRound) {
-  TestGroup group({0, 0});
-  for (std::uint64_t section = 1; section <= 3 * kSectionSlots; ++section) {
-    EXPECT_FALSE(group[1].has_outcome(section));
-    group[0].publish_outcome(section, "outcome " + std::to_string(section));
-    const std::uint64_t oldest = section < kSectionSlots ? 1 : section - kSectionSlots + 1;
-    for (std::uint64_t known = oldest; known <= section; ++known) {
-      ASSERT_TRUE(group[1].has_outcome(known));
-      ASSERT_EQ(group[1].outcome(known), "outcome " + std::to_string(known));
-    }
-    EXPECT_FALSE(group[1].has_outcome(section + 1));
-  }
+TEST(LocalGroup, PassesOnInquiriesToItsSpeaker) {
+  TestGroup group({0, 0, 0});
+  EXPECT_FALSE(group[0].take_inquiry());
+  group[1].ask({{5, 2}, 4711, true, false});
+  group[2].ask({{5, 3}, 4711, false, true});
+  const auto inquiry = group[0].take_inquiry();
+  ASSERT_TRUE(inquiry);
+  EXPECT_EQ(inquiry->attempt, (Attempt{5, 3})) << "the last one counts; the others ask again";
+  EXPECT_EQ(inquiry->signature, 4711u);
+  EXPECT_FALSE(inquiry->retries);
+  EXPECT_TRUE(inquiry->is_gone);
+  EXPECT_FALSE(group[0].take_inquiry());
 }
 
-TEST(Sections, ALongOutcomeIsCut) {
-  TestGroup group({0, 0});
-  group[0].publish_outcome(1, std::string(5000, 'x'));
-  EXPECT_EQ(group[1].outcome(1), std::string(kOutcomeMax, 'x'));
-  EXPECT_FALSE(group[1].has_outcome(2));
+TEST(LocalGroup, HasOneSpeakerAtATime) {
+  TestGroup group({0, 0, 0});
+  EXPECT_EQ(group[2].speaker(), 0u);
+  EXPECT_TRUE(group[2].replace_speaker(0));
+  EXPECT_FALSE(group[1].replace_speaker(0)) << "2 is it already";
+  EXPECT_EQ(group[1].speaker(), 2u);
+  EXPECT_TRUE(group[1].replace_speaker(2));
+  EXPECT_EQ(group[0].speaker(), 1u);
+  EXPECT_EQ(group[0].published(), 0u);
+  group[2].note_published();
+  EXPECT_EQ(group[0].published(), 1u);
 }
 
 }  // namespace

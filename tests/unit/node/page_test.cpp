@@ -28,10 +28,10 @@ TEST(Page, SizesArePinned) {
   EXPECT_EQ(sizeof(Site), 192u);
   EXPECT_EQ(sizeof(GatherLine), 64u);
   EXPECT_EQ(sizeof(ReleaseLine), 64u);
-  EXPECT_EQ(sizeof(SectionSlot), 1024u);
+  EXPECT_EQ(sizeof(SectionSlot), 1088u);
   EXPECT_EQ(sizeof(VectorArea), 1024u);
   EXPECT_EQ(sizeof(Bell), 8u);
-  EXPECT_EQ(kPageVersion, 2u);
+  EXPECT_EQ(kPageVersion, 3u);
 }
 
 TEST(Page, OffsetsArePinned) {
@@ -47,7 +47,8 @@ TEST(Page, OffsetsArePinned) {
   EXPECT_EQ(offsetof(GatherLine, bell), 20u);
   EXPECT_EQ(offsetof(ReleaseLine, bell), 20u);
   EXPECT_EQ(offsetof(Fate, expired), 8u);
-  EXPECT_EQ(offsetof(Fate, has_lost_first), 16u);
+  EXPECT_EQ(offsetof(Fate, inquiry), 24u);
+  EXPECT_EQ(offsetof(SectionSlot, text), 32u);
   EXPECT_EQ(offsetof(BlockHead, section_bell), 16u);
   EXPECT_EQ(offsetof(PageHead, session), 16u);
   EXPECT_EQ(offsetof(PageHead, can_publish), 44u);
@@ -86,7 +87,7 @@ TEST(Page, AreasAreAlignedDisjointAndInside) {
     const Page page = make_page(members, domains);
     const auto* const begin = reinterpret_cast<const std::byte*>(&page.head());
     const auto* const end = begin + page.head().size;
-    EXPECT_EQ(page.head().size, Page::size_for(members, domains));
+    EXPECT_EQ(page.head().size, Page::size_for(members, domains, 0));
     EXPECT_EQ(page.members().size(), members);
     const std::byte* last = reinterpret_cast<const std::byte*>(page.members().data() + members);
     for (std::uint32_t index = 0; index < kBlocksMax; ++index) {
@@ -101,9 +102,9 @@ TEST(Page, AreasAreAlignedDisjointAndInside) {
 }
 
 TEST(Page, IsAdoptedAsItWasMade) {
-  const std::size_t size = Page::size_for(3, 2);
+  const std::size_t size = Page::size_for(3, 2, 100);
   void* const memory = shared_memory(size);
-  Page made = Page::create(memory, 3, 2, 4711);
+  Page made = Page::create(memory, 3, 2, 100, 4711);
   const Page adopted = Page::adopt(memory, size);
   ASSERT_TRUE(adopted.is_valid());
   EXPECT_EQ(adopted.head().session, 4711u);
@@ -122,10 +123,10 @@ TEST(Page, AForeignHeadIsNotAdopted) {
       [](PageHead& head) { head.domains = 4; },
       [](PageHead& head) { head.size += 4096; },
       [](PageHead& head) { head.size = 0; }};
-  const std::size_t size = Page::size_for(3, 2);
+  const std::size_t size = Page::size_for(3, 2, 100);
   for (std::size_t i = 0; i < damages.size(); ++i) {
     void* const memory = shared_memory(size);
-    Page made = Page::create(memory, 3, 2, 1);
+    Page made = Page::create(memory, 3, 2, 100, 1);
     damages[i](made.head());
     new (&made) Page;
     EXPECT_FALSE(Page::adopt(memory, size).is_valid()) << "damage " << i;

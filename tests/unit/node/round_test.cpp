@@ -282,17 +282,20 @@ TEST(ThreadSections, AnOutcomeWakesWhoWaitsForIt) {
   std::thread follower([&] {
     for (std::uint64_t section = 1; section <= 2'000; ++section) {
       Ladder ladder(kSleeper);
-      const auto ready = [&]() noexcept { return group[1].has_outcome(section); };
+      const auto ready = [&]() noexcept { return group[1].sections().is_released({section, 0}); };
       while (ladder.climb(group[1].section_bell(), ready, kForEver) != Waited::ready) {
       }
-      if (group[1].outcome(section) != std::to_string(section)) ++wrong;
+      const auto record = group[1].sections().find({section, 0});
+      if (!record || record->text != std::to_string(section)) ++wrong;
       seen.store(section);
     }
   });
   for (std::uint64_t section = 1; section <= 2'000; ++section) {
     // A first may run ahead of its followers, but not round the ring.
     while (seen.load() + kSectionSlots <= section) std::this_thread::yield();
-    group[0].publish_outcome(section, std::to_string(section));
+    group[0].sections().keep({section, 0}, std::to_string(section), false, nullptr);
+    group[0].sections().release({section, 0});
+    group[0].ring_sections();
   }
   follower.join();
   EXPECT_EQ(wrong.load(), 0);

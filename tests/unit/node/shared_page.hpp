@@ -16,7 +16,7 @@ inline void* shared_memory(std::size_t size) {
 }
 
 inline Page make_page(std::uint32_t members, std::uint32_t domains) {
-  return Page::create(shared_memory(Page::size_for(members, domains)), members, domains, 77);
+  return Page::create(shared_memory(Page::size_for(members, domains, 0)), members, domains, 0, 77);
 }
 
 /// One group that fills a page: every member's own view of the same block.

@@ -23,9 +23,9 @@ namespace {
 class Shared {
  public:
   explicit Shared(PageKind kind) {
-    const std::size_t size = node::Page::size_for(2, 1);
+    const std::size_t size = node::Page::size_for(2, 1, 0);
     memory = std::move(*node::make_memory(kind, size));
-    page = node::Page::create(*node::map_memory(memory.get(), size), 2, 1, kSession);
+    page = node::Page::create(*node::map_memory(memory.get(), size), 2, 1, 0, kSession);
     page.claim_block(node::kJobGroup, 2);
     page.head().card.is_written = 1;
     child = fork();

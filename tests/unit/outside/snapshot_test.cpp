@@ -167,7 +167,7 @@ TEST(Snapshot, WhatDoesNotFitIsRefusedWithAReason) {
   const auto refusal = [](void (*damage)(PageHead&)) {
     const Job job(3, 2);
     damage(job.page.head());
-    return look_at({reinterpret_cast<const std::byte*>(&job.page.head()), Page::size_for(3, 2)})
+    return look_at({reinterpret_cast<const std::byte*>(&job.page.head()), Page::size_for(3, 2, 0)})
         .status();
   };
   EXPECT_TRUE(refusal([](PageHead& head) { head.magic ^= 1; }).is(LOCKSTEP_E_INVALID));

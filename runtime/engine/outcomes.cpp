@@ -1,0 +1,338 @@
+// Records down a tree, questions to whoever may know, and the decision when the first is gone.
+#include "runtime/engine/outcomes.hpp"
+
+#include <algorithm>
+
+namespace lockstep::engine {
+namespace {
+
+constexpr std::uint32_t kRadix = 8;  ///< nodes that one node passes a record on to
+constexpr Nanos kFirstQuery = kSecond;
+constexpr Nanos kPauseMax = 30 * kSecond;
+
+std::string_view text_of(const Frame& frame) {
+  return {reinterpret_cast<const char*>(frame.payload.data()), frame.payload.size()};
+}
+
+}  // namespace
+
+Outcomes::Outcomes(Setup setup, OutcomeStore& store)
+    : setup_(std::move(setup)), store_(store), lost_(setup_.speakers.size()) {}
+
+Frame Outcomes::make(FrameType type, Attempt attempt) const noexcept {
+  Frame frame;
+  frame.type = type;
+  frame.group = setup_.group;
+  frame.epoch = attempt.section;
+  frame.step = static_cast<std::uint16_t>(attempt.number);
+  frame.sender = setup_.speakers[setup_.self];
+  frame.site = setup_.self;
+  return frame;
+}
+
+std::span<const std::byte> Outcomes::hold(std::string_view payload) {
+  return std::as_bytes(std::span(payloads_.emplace_back(payload.substr(0, kPayloadMax))));
+}
+
+void Outcomes::post(NodeIndex node, FrameType type, Attempt attempt, std::uint16_t flags,
+                    std::string_view payload, Output& out) {
+  Frame frame = make(type, attempt);
+  frame.flags = flags;
+  if (!payload.empty()) frame.payload = hold(payload);
+  out.push_back({node, frame});
+}
+
+void Outcomes::post_all(FrameType type, Attempt attempt, std::uint16_t flags,
+                        std::string_view payload, Output& out) {
+  Frame frame = make(type, attempt);
+  frame.flags = flags;
+  if (!payload.empty()) frame.payload = hold(payload);
+  for (NodeIndex node = 0; node < lost_.size(); ++node) {
+    if (node != setup_.self && !lost_[node].is_lost) out.push_back({node, frame});
+  }
+}
+
+/// To the nodes below `from` in the tree that grows from `root`; a lost one is passed over, to
+/// those below it.
+void Outcomes::send_down(NodeIndex root, NodeIndex from, const Frame& frame, Output& out) {
+  const auto count = static_cast<std::uint64_t>(lost_.size());
+  const std::uint64_t place = (from + count - root) % count;
+  const std::uint64_t last = std::min(count, place * kRadix + kRadix + 1);
+  for (std::uint64_t child = place * kRadix + 1; child < last; ++child) {
+    const auto node = static_cast<NodeIndex>((child + root) % count);
+    if (lost_[node].is_lost) {
+      send_down(root, node, frame, out);
+    } else {
+      out.push_back({node, frame});
+    }
+  }
+}
+
+std::optional<NodeIndex> Outcomes::node_of(Rank speaker) const noexcept {
+  // A successor's rank keeps the order: it runs on the same node, but ranks may be spread.
+  const auto found = std::find(setup_.speakers.begin(), setup_.speakers.end(), speaker);
+  if (found == setup_.speakers.end()) return std::nullopt;
+  return static_cast<NodeIndex>(found - setup_.speakers.begin());
+}
+
+NodeIndex Outcomes::lowest() const noexcept {
+  NodeIndex node = 0;
+  while (node != setup_.self && lost_[node].is_lost) ++node;
+  return node;
+}
+
+std::optional<NodeIndex> Outcomes::another(NodeIndex after) const noexcept {
+  const auto count = static_cast<NodeIndex>(lost_.size());
+  for (NodeIndex i = 1; i <= count; ++i) {
+    const NodeIndex node = (after + i) % count;
+    if (node != setup_.self && !lost_[node].is_lost) return node;
+  }
+  return std::nullopt;
+}
+
+/// The first's node is lost, and the first spoke for it, or nobody there has said hello since.
+bool Outcomes::is_known_dead(Attempt attempt, Nanos now) const {
+  const Loss& loss = lost_[setup_.node_of[attempt.number]];
+  return loss.is_lost &&
+         (loss.speaker == setup_.members[attempt.number] || now >= after(loss.since, setup_.grace));
+}
+
+bool Outcomes::is_promised(Attempt attempt, Nanos now) const {
+  const auto found = promises_.find(attempt);
+  return found != promises_.end() && now < found->second.until;
+}
+
+void Outcomes::forget(Attempt attempt) {
+  inquiries_.erase(attempt);
+  questions_.erase(attempt);
+  promises_.erase(attempt);
+  unconfirmed_.erase(attempt);
+}
+
+void Outcomes::publish(Attempt attempt, std::string_view record, Nanos now, Output& out) {
+  payloads_.clear();
+  if (!another(setup_.self)) {
+    store_.release(attempt);
+    return;
+  }
+  unconfirmed_[attempt] = {std::string(record), setup_.self, after(now, setup_.grace / 2)};
+  Frame frame = make(FrameType::outcome, attempt);
+  frame.flags = kWantsReceipt;
+  frame.payload = hold(record);
+  send_down(setup_.self, setup_.self, frame, out);
+}
+
+void Outcomes::inquire(Attempt attempt, bool is_gone, std::string_view if_dead, Nanos now,
+                       Output& out) {
+  payloads_.clear();
+  if (store_.find(attempt) || attempt.number >= setup_.members.size()) return;
+  const NodeIndex first_at = setup_.node_of[attempt.number];
+  const auto [found, is_new] = inquiries_.try_emplace(attempt);
+  Inquiry& inquiry = found->second;
+  if (is_new) {
+    inquiry.pause = kFirstQuery;
+    inquiry.next_at = after(now, kFirstQuery);
+    inquiry.asked = first_at;
+  }
+  if (is_gone || is_known_dead(attempt, now)) {
+    const NodeIndex decider = lowest();
+    if (decider == setup_.self) {
+      start_question(attempt, if_dead, now, out);
+    } else if (inquiry.decider != decider || now >= inquiry.decider_until) {
+      inquiry.decider = decider;
+      inquiry.decider_until = after(now, setup_.grace);
+      post(decider, FrameType::outcome_ask, attempt, kFirstIsGone, if_dead, out);
+    }
+    return;
+  }
+  if (now < inquiry.next_at || first_at == setup_.self) return;
+  inquiry.next_at = after(now, inquiry.pause);
+  inquiry.pause = std::min(2 * inquiry.pause, kPauseMax);
+  if (!lost_[inquiry.asked].is_lost) {
+    post(inquiry.asked, FrameType::outcome_ask, attempt, 0, {}, out);
+  }
+  inquiry.asked = another(inquiry.asked).value_or(inquiry.asked);
+}
+
+void Outcomes::start_question(Attempt attempt, std::string_view if_dead, Nanos now, Output& out) {
+  if (questions_.contains(attempt)) return;
+  const auto promise = promises_.find(attempt);
+  if (is_promised(attempt, now) && promise->second.by < setup_.self) return;
+  promises_.erase(attempt);
+  Question& question = questions_[attempt];
+  question.if_dead = if_dead;
+  question.answered.assign(lost_.size(), false);
+  question.until = after(now, setup_.grace);
+  post_all(FrameType::outcome_ask, attempt, kDecides, {}, out);
+  for (NodeIndex node = 0; node < lost_.size(); ++node) {
+    // The last one may decide, and that ends the question.
+    if (node == setup_.self || lost_[node].is_lost) count_answer(attempt, node, out);
+  }
+}
+
+void Outcomes::count_answer(Attempt attempt, NodeIndex from, Output& out) {
+  const auto found = questions_.find(attempt);
+  if (found == questions_.end() || found->second.answered[from]) return;
+  Question& question = found->second;
+  question.answered[from] = true;
+  if (++question.answers < lost_.size()) return;
+  const std::string record = std::move(question.if_dead);
+  decide(attempt, attempt, record, out);
+}
+
+void Outcomes::decide(Attempt question, Attempt found, std::string_view record, Output& out) {
+  const std::string kept(record);  // may be a part of what is forgotten
+  forget(question);
+  forget(found);
+  store_.keep(found, kept, true);
+  post_all(FrameType::outcome, found, kDecided, kept, out);
+}
+
+bool Outcomes::receive(const Frame& frame, Nanos now, Output& out) {
+  payloads_.clear();
+  const auto from = node_of(frame.sender);
+  const Attempt attempt{frame.epoch, frame.step};
+  if (!from || *from == setup_.self || attempt.number >= setup_.members.size()) return false;
+  switch (frame.type) {
+    case FrameType::outcome:
+      on_outcome(*from, attempt, frame, now, out);
+      return true;
+    case FrameType::outcome_ask:
+      on_ask(*from, attempt, frame, now, out);
+      return true;
+    case FrameType::outcome_answer:
+      on_answer(*from, attempt, frame, out);
+      return true;
+    default:
+      return false;
+  }
+}
+
+void Outcomes::on_ask(NodeIndex from, Attempt attempt, const Frame& frame, Nanos now, Output& out) {
+  const bool decides = (frame.flags & kDecides) != 0;
+  if (const auto kept = store_.find(attempt)) {
+    if (decides) {
+      post(from, FrameType::outcome_answer, kept->attempt, kHasRecord, kept->record, out);
+      out.back().frame.word = attempt.number;
+    } else {
+      post(from, FrameType::outcome, kept->attempt, 0, kept->record, out);
+    }
+    return;
+  }
+  const bool is_alive =
+      setup_.node_of[attempt.number] == setup_.self && store_.is_alive(attempt.number);
+  if (decides) {
+    if (is_alive) {
+      post(from, FrameType::outcome_answer, attempt, kFirstIsAlive, {}, out);
+      out.back().frame.word = attempt.number;
+      return;
+    }
+    const auto promise = promises_.find(attempt);
+    if (is_promised(attempt, now) && promise->second.by < from) return;  // that one decides
+    if (from < setup_.self) {
+      questions_.erase(attempt);
+    } else if (questions_.contains(attempt)) {
+      return;  // this node decides
+    }
+    promises_[attempt] = {from, after(after(after(now, setup_.grace), setup_.grace), setup_.grace)};
+    post(from, FrameType::outcome_answer, attempt, 0, {}, out);
+    out.back().frame.word = attempt.number;
+  } else if ((frame.flags & kFirstIsGone) != 0 && !is_alive) {
+    start_question(attempt, text_of(frame), now, out);
+  }
+}
+
+/// The frame's attempt is that of the record, its word that of the question.
+void Outcomes::on_answer(NodeIndex from, Attempt attempt, const Frame& frame, Output& out) {
+  if ((frame.flags & kReceipt) != 0) {
+    if (unconfirmed_.erase(attempt) != 0) store_.release(attempt);
+    return;
+  }
+  const Attempt asked{attempt.section, static_cast<std::uint32_t>(frame.word)};
+  if (!questions_.contains(asked)) return;
+  if ((frame.flags & kHasRecord) != 0) {
+    decide(asked, attempt, text_of(frame), out);
+  } else if ((frame.flags & kFirstIsAlive) != 0) {
+    questions_.erase(asked);
+  } else {
+    count_answer(asked, from, out);
+  }
+}
+
+void Outcomes::on_outcome(NodeIndex from, Attempt attempt, const Frame& frame, Nanos now,
+                          Output& out) {
+  const bool is_decided = (frame.flags & kDecided) != 0;
+  if (is_promised(attempt, now)) {
+    const NodeIndex by = promises_[attempt].by;
+    if (!is_decided || by < from) return;
+  }
+  if ((frame.flags & kWantsReceipt) != 0) {
+    post(from, FrameType::outcome_answer, attempt, kReceipt, {}, out);
+  }
+  if (!is_decided && questions_.contains(attempt)) {
+    decide(attempt, attempt, text_of(frame), out);
+    return;
+  }
+  if (!is_decided && store_.find(attempt)) return;
+  store_.keep(attempt, text_of(frame), is_decided);
+  forget(attempt);
+  if (is_decided || frame.site >= lost_.size()) return;
+  Frame onward = frame;
+  onward.sender = setup_.speakers[setup_.self];
+  onward.flags = 0;
+  onward.payload = hold(text_of(frame));
+  send_down(frame.site, setup_.self, onward, out);
+}
+
+void Outcomes::lose(NodeIndex node, Nanos now, Output& out) {
+  payloads_.clear();
+  if (node >= lost_.size() || lost_[node].is_lost) return;
+  lost_[node] = {true, setup_.speakers[node], now};
+  std::erase_if(promises_, [node](const auto& entry) { return entry.second.by == node; });
+  std::vector<Attempt> open;
+  for (const auto& [attempt, question] : questions_) open.push_back(attempt);
+  for (const Attempt& attempt : open) count_answer(attempt, node, out);
+}
+
+void Outcomes::hear_hello(NodeIndex node, Rank speaker) {
+  setup_.speakers[node] = speaker;
+  lost_[node].is_lost = false;
+}
+
+void Outcomes::tick(Nanos now, Output& out) {
+  payloads_.clear();
+  std::vector<Attempt> released;
+  for (auto& [attempt, unconfirmed] : unconfirmed_) {
+    if (now < unconfirmed.next_at) continue;
+    const auto node = another(unconfirmed.asked);
+    if (!node) {
+      released.push_back(attempt);
+      continue;
+    }
+    unconfirmed.asked = *node;
+    unconfirmed.next_at = after(now, setup_.grace / 2);
+    post(*node, FrameType::outcome, attempt, kWantsReceipt, unconfirmed.record, out);
+  }
+  for (const Attempt& attempt : released) {
+    unconfirmed_.erase(attempt);
+    store_.release(attempt);
+  }
+  std::vector<Attempt> due;
+  for (const auto& [attempt, question] : questions_) {
+    if (now >= question.until) due.push_back(attempt);
+  }
+  for (const Attempt& attempt : due) {
+    Question& question = questions_[attempt];
+    if (now < after(question.until, setup_.grace)) {
+      const std::string record = question.if_dead;
+      decide(attempt, attempt, record, out);
+    } else {
+      // This node stood still, and those who answered may have promised somebody else since.
+      const std::string if_dead = std::move(question.if_dead);
+      questions_.erase(attempt);
+      start_question(attempt, if_dead, now, out);
+    }
+  }
+}
+
+}  // namespace lockstep::engine

@@ -1,0 +1,142 @@
+// How the outcomes of a group's sections become known on all its nodes, as one node's speaker sees
+// it: facts and time in, frames out. Pure.
+//
+// The normal course: whoever went first hands its record to its node's speaker; it travels down a
+// tree; nobody waits for anybody. On the first's own node the record counts once another node has
+// it: a record that only a dying node has seen must not have had readers.
+//
+// The other course: who went first is gone. One node decides, the lowest that is there; others tell
+// it so. It asks all: a node with a record answers with it, and the others promise to take this
+// attempt's record from nobody else. If any node has it, that is the outcome; if none, the attempt
+// ended with a dead first. (Of two that decide at once the lower one does. Nodes that cannot hear
+// each other may decide differently, as in rounds.) Whoever waits for long asks around, so no lost
+// frame and no node that died before it had passed a record on leaves anybody behind.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/base/attempt.hpp"
+#include "runtime/base/time.hpp"
+#include "runtime/engine/exchange.hpp"
+
+namespace lockstep::engine {
+
+/// The records that this node has; they outlive its speaker.
+class OutcomeStore {
+ public:
+  struct Kept {
+    Attempt attempt;
+    std::string record;
+  };
+  virtual ~OutcomeStore() = default;
+  /// The record of this attempt, or of a later one of its section.
+  virtual std::optional<Kept> find(Attempt attempt) const = 0;
+  /// From another node. `is_decided`: replaces one that nobody here has read yet.
+  virtual void keep(Attempt attempt, std::string_view record, bool is_decided) = 0;
+  /// Members here may read what one of them has published.
+  virtual void release(Attempt attempt) = 0;
+  /// Does this member run here?
+  virtual bool is_alive(Rank group_rank) const = 0;
+};
+
+class Outcomes {
+ public:
+  struct Setup {
+    GroupId group;
+    NodeIndex self;                  ///< this node within the group
+    std::vector<Rank> speakers;      ///< job rank that speaks for each node
+    std::vector<Rank> members;       ///< job ranks; member n goes first in attempt n
+    std::vector<NodeIndex> node_of;  ///< of each member
+    Nanos grace;                     ///< how long answers may take
+  };
+
+  Outcomes(Setup setup, OutcomeStore& store);
+
+  /// A member here has ended its section; the store has the record already.
+  void publish(Attempt attempt, std::string_view record, Nanos now, Output& out);
+  /// Members here wait for this attempt; said again and again while they do.
+  /// @param is_gone   Its first is known to be dead.
+  /// @param if_dead   The record to decide on, should nobody have another.
+  void inquire(Attempt attempt, bool is_gone, std::string_view if_dead, Nanos now, Output& out);
+  /// False: the frame does not belong here.
+  bool receive(const Frame& frame, Nanos now, Output& out);
+  /// `node` has lost its speaker; it has another if it says hello.
+  void lose(NodeIndex node, Nanos now, Output& out);
+  void hear_hello(NodeIndex node, Rank speaker);
+  void tick(Nanos now, Output& out);
+
+  const Setup& setup() const noexcept { return setup_; }
+  bool is_lost(NodeIndex node) const noexcept { return lost_[node].is_lost; }
+  /// Something is under way that needs tick() soon.
+  bool is_busy() const noexcept { return !questions_.empty() || !unconfirmed_.empty(); }
+
+ private:
+  struct Loss {
+    bool is_lost = false;
+    Rank speaker = kNoRank;  ///< the one that was lost
+    Nanos since = 0;
+  };
+  /// What members here wait for, and whom that was said to.
+  struct Inquiry {
+    Nanos next_at = 0;
+    Nanos pause = 0;
+    NodeIndex asked = 0;
+    NodeIndex decider = 0;
+    Nanos decider_until = 0;
+  };
+  /// This node decides.
+  struct Question {
+    std::string if_dead;
+    std::vector<bool> answered;
+    std::size_t answers = 0;
+    Nanos until = 0;
+  };
+  /// The promise to take an attempt's record from nobody else.
+  struct Promise {
+    NodeIndex by = 0;
+    Nanos until = 0;
+  };
+  struct Unconfirmed {
+    std::string record;
+    NodeIndex asked = 0;
+    Nanos next_at = 0;
+  };
+
+  Frame make(FrameType type, Attempt attempt) const noexcept;
+  std::span<const std::byte> hold(std::string_view payload);
+  void post(NodeIndex node, FrameType type, Attempt attempt, std::uint16_t flags,
+            std::string_view payload, Output& out);
+  void post_all(FrameType type, Attempt attempt, std::uint16_t flags, std::string_view payload,
+                Output& out);
+  void send_down(NodeIndex root, NodeIndex from, const Frame& frame, Output& out);
+  std::optional<NodeIndex> node_of(Rank speaker) const noexcept;
+  NodeIndex lowest() const noexcept;
+  std::optional<NodeIndex> another(NodeIndex after) const noexcept;
+  bool is_known_dead(Attempt attempt, Nanos now) const;
+  bool is_promised(Attempt attempt, Nanos now) const;
+  void start_question(Attempt attempt, std::string_view if_dead, Nanos now, Output& out);
+  void count_answer(Attempt attempt, NodeIndex from, Output& out);
+  void decide(Attempt question, Attempt found, std::string_view record, Output& out);
+  void forget(Attempt attempt);
+  void on_ask(NodeIndex from, Attempt attempt, const Frame& frame, Nanos now, Output& out);
+  void on_answer(NodeIndex from, Attempt attempt, const Frame& frame, Output& out);
+  void on_outcome(NodeIndex from, Attempt attempt, const Frame& frame, Nanos now, Output& out);
+
+  Setup setup_;
+  OutcomeStore& store_;
+  std::vector<Loss> lost_;
+  std::map<Attempt, Inquiry> inquiries_;
+  std::map<Attempt, Question> questions_;
+  std::map<Attempt, Promise> promises_;
+  std::map<Attempt, Unconfirmed> unconfirmed_;
+  std::deque<std::string> payloads_;  ///< of the frames being sent
+};
+
+}  // namespace lockstep::engine

@@ -1,0 +1,157 @@
+// Carries the outcomes' frames to the port, and their records to the page.
+#include "runtime/progress/sections.hpp"
+
+#include <algorithm>
+
+#include "runtime/engine/outcome.hpp"
+#include "runtime/observe/log.hpp"
+
+namespace lockstep::progress {
+
+using engine::FrameType;
+using node::LocalGroup;
+static_assert(node::kOutcomeMax >= engine::kOutcomeRecordMax);
+
+Sections::Sections(Port& port, LocalGroup& local, engine::Outcomes::Setup setup, Facts facts)
+    : port_(port), local_(local), facts_(std::move(facts)), outcomes_(std::move(setup), *this) {
+  std::lock_guard lock(port.mutex());
+  port.listen(outcomes_.setup().group, this);
+}
+
+Sections::~Sections() {
+  std::lock_guard lock(port_.mutex());
+  // What was posted arrives: the transport is closed in order.
+  for (const node::SectionRing::Record& record : local_.sections().all()) release(record.attempt);
+  port_.unlisten(outcomes_.setup().group);
+}
+
+void Sections::send() {
+  for (const engine::Outgoing& outgoing : output_) {
+    port_.post(outcomes_.setup().speakers[outgoing.peer], outgoing.frame);
+  }
+  output_.clear();
+}
+
+void Sections::publish(Attempt attempt, std::string_view record) {
+  outcomes_.publish(attempt, record, now(), output_);
+  send();
+}
+
+void Sections::inquire(const LocalGroup::Inquiry& inquiry) {
+  const std::string if_dead = facts_.if_dead(inquiry);
+  outcomes_.inquire(inquiry.attempt, inquiry.is_gone, if_dead, now(), output_);
+  send();
+}
+
+void Sections::take_over(std::span<const std::byte> address) {
+  const engine::Outcomes::Setup& setup = outcomes_.setup();
+  engine::Frame hello;
+  hello.type = FrameType::hello;
+  hello.group = setup.group;
+  hello.sender = setup.speakers[setup.self];
+  hello.site = setup.self;
+  hello.word = address.size();
+  while (!address.empty()) {
+    hello.payload = address.first(std::min(address.size(), engine::kPayloadMax));
+    address = address.subspan(hello.payload.size());
+    for (NodeIndex node = 0; node < setup.speakers.size(); ++node) {
+      if (node != setup.self) port_.post(setup.speakers[node], hello);
+    }
+    ++hello.step;
+  }
+  send_left_over();
+}
+
+/// What is in the ring and has not been released is known to no other node for sure.
+void Sections::send_left_over() {
+  for (const node::SectionRing::Record& record : local_.sections().all()) {
+    if (!local_.sections().is_released(record.attempt)) publish(record.attempt, record.text);
+  }
+}
+
+void Sections::on_frame(const engine::Frame& frame) {
+  if (frame.type == FrameType::hello) {
+    on_hello(frame);
+    return;
+  }
+  outcomes_.receive(frame, now(), output_);
+  send();
+}
+
+void Sections::on_hello(const engine::Frame& frame) {
+  const engine::Outcomes::Setup& setup = outcomes_.setup();
+  const auto member = std::lower_bound(setup.members.begin(), setup.members.end(), frame.sender);
+  const bool is_member = member != setup.members.end() && *member == frame.sender;
+  const auto at = static_cast<std::size_t>(member - setup.members.begin());
+  if (!is_member || frame.site == setup.self || frame.site != setup.node_of[at] ||
+      frame.step >= Hello{}.pieces.size() || frame.word > LOCKSTEP_ADDRESS_MAX) {
+    return;
+  }
+  Hello& known = hellos_[frame.sender];
+  known.node = frame.site;
+  known.length = frame.word;
+  known.pieces[frame.step].assign(reinterpret_cast<const char*>(frame.payload.data()),
+                                  frame.payload.size());
+}
+
+/// Not from within the port's poll, where no transport may be called.
+void Sections::connect_new_speakers() {
+  for (auto hello = hellos_.begin(); hello != hellos_.end();) {
+    const auto& [rank, its] = *hello;
+    const std::string address = its.pieces[0] + its.pieces[1];
+    if (address.size() != its.length) {
+      ++hello;
+      continue;
+    }
+    if (port_.connect(rank, std::as_bytes(std::span(address))).ok()) {
+      log::debug("rank {} speaks for its node now", rank);
+      outcomes_.hear_hello(its.node, rank);
+    }
+    hello = hellos_.erase(hello);
+  }
+}
+
+void Sections::on_lost(Rank rank) {
+  const std::vector<Rank>& speakers = outcomes_.setup().speakers;
+  const auto found = std::find(speakers.begin(), speakers.end(), rank);
+  if (found == speakers.end()) return;
+  outcomes_.lose(static_cast<NodeIndex>(found - speakers.begin()), now(), output_);
+  send();
+  local_.ring_sections();  // who waits may know more now
+}
+
+bool Sections::on_idle(Nanos now) {
+  if (!hellos_.empty()) connect_new_speakers();
+  if (const std::uint64_t published = local_.published(); published != published_) {
+    published_ = published;
+    send_left_over();
+  }
+  if (const auto inquiry = local_.take_inquiry()) inquire(*inquiry);
+  outcomes_.tick(now, output_);
+  send();
+  return outcomes_.is_busy();
+}
+
+std::optional<engine::OutcomeStore::Kept> Sections::find(Attempt attempt) const {
+  auto record = local_.sections().find(attempt);
+  if (!record) return std::nullopt;
+  return Kept{record->attempt, std::move(record->text)};
+}
+
+void Sections::keep(Attempt attempt, std::string_view record, bool is_decided) {
+  local_.sections().keep(attempt, record, is_decided, facts_.is_gone);
+  release(attempt);
+}
+
+void Sections::release(Attempt attempt) {
+  local_.sections().release(attempt);
+  local_.ring_sections();
+}
+
+bool Sections::is_alive(Rank group_rank) const {
+  const auto found = std::lower_bound(facts_.here.begin(), facts_.here.end(), group_rank);
+  if (found == facts_.here.end() || *found != group_rank) return false;
+  return !facts_.is_gone(static_cast<std::uint32_t>(found - facts_.here.begin()));
+}
+
+}  // namespace lockstep::progress

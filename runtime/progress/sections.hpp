@@ -1,0 +1,80 @@
+// What a node's speaker does for the sections of a group on several nodes: passes outcomes on, asks
+// and answers for its members. A speaker that dies has a successor: the lowest member that is left
+// says hello to the other nodes.
+//
+// Driven like the leader of rounds: by a caller's own thread in a wait, else by the port's thread.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/engine/outcomes.hpp"
+#include "runtime/node/local_group.hpp"
+#include "runtime/progress/port.hpp"
+
+namespace lockstep::progress {
+
+class Sections final : public Listener, public engine::OutcomeStore {
+ public:
+  /// What the group knows about its members.
+  struct Facts {
+    /// By number within the group on this node.
+    node::SectionRing::IsGone is_gone;
+    /// The record to decide on if an attempt's first is gone.
+    std::function<std::string(const node::LocalGroup::Inquiry&)> if_dead;
+    std::vector<Rank> here;  ///< ranks within the group of the members on this node
+  };
+
+  Sections(Port& port, node::LocalGroup& local, engine::Outcomes::Setup setup, Facts facts);
+  ~Sections() override;
+
+  // All with the port's mutex held.
+  /// A member here has ended its section; its record is in the ring.
+  void publish(Attempt attempt, std::string_view record);
+  void inquire(const node::LocalGroup::Inquiry& inquiry);
+  /// This process speaks for its node from now on: says so, and sends what is left to be sent.
+  void take_over(std::span<const std::byte> address);
+  bool is_unconfirmed() const noexcept { return outcomes_.is_busy(); }
+
+  // Listener
+  void on_frame(const engine::Frame& frame) override;
+  void on_lost(Rank rank) override;
+  bool on_idle(Nanos now) override;
+  // OutcomeStore
+  std::optional<Kept> find(Attempt attempt) const override;
+  void keep(Attempt attempt, std::string_view record, bool is_decided) override;
+  void release(Attempt attempt) override;
+  bool is_alive(Rank group_rank) const override;
+
+ private:
+  void send();
+  void on_hello(const engine::Frame& frame);
+  void connect_new_speakers();
+  void send_left_over();
+
+  Port& port_;
+  node::LocalGroup& local_;
+  Facts facts_;
+  engine::Outcomes outcomes_;
+  engine::Output output_;
+  std::uint64_t published_ = 0;  ///< as far as this process has sent
+  /// A new speaker's address as far as it has come, and where it speaks.
+  struct Hello {
+    NodeIndex node = 0;
+    std::uint64_t length = 0;
+    std::array<std::string, 2> pieces;
+  };
+  static_assert(LOCKSTEP_ADDRESS_MAX <= 2 * engine::kPayloadMax);
+  std::map<Rank, Hello> hellos_;
+};
+
+/// Frames of a group's sections travel under a number of their own.
+constexpr GroupId sections_of(GroupId group) noexcept {
+  return group ^ (GroupId{1} << 63);
+}
+
+}  // namespace lockstep::progress
