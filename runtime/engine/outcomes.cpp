@@ -2,6 +2,7 @@
 #include "runtime/engine/outcomes.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace lockstep::engine {
 namespace {
@@ -111,6 +112,10 @@ void Outcomes::forget(Attempt attempt) {
 
 void Outcomes::publish(Attempt attempt, std::string_view record, Nanos now, Output& out) {
   payloads_.clear();
+  spread(attempt, record, now, out);
+}
+
+void Outcomes::spread(Attempt attempt, std::string_view record, Nanos now, Output& out) {
   if (!another(setup_.self)) {
     store_.release(attempt);
     return;
@@ -125,7 +130,13 @@ void Outcomes::publish(Attempt attempt, std::string_view record, Nanos now, Outp
 void Outcomes::inquire(Attempt attempt, bool is_gone, std::string_view if_dead, Nanos now,
                        Output& out) {
   payloads_.clear();
-  if (store_.find(attempt) || attempt.number >= setup_.members.size()) return;
+  if (attempt.number >= setup_.members.size()) return;
+  if (const auto kept = store_.find(attempt)) {
+    // Its first has died before it could hand it over, or the speaker of then has.
+    if (kept->is_released || unconfirmed_.contains(kept->attempt)) return;
+    spread(kept->attempt, kept->record, now, out);
+    return;
+  }
   const NodeIndex first_at = setup_.node_of[attempt.number];
   const auto [found, is_new] = inquiries_.try_emplace(attempt);
   Inquiry& inquiry = found->second;
@@ -148,10 +159,16 @@ void Outcomes::inquire(Attempt attempt, bool is_gone, std::string_view if_dead, 
   if (now < inquiry.next_at || first_at == setup_.self) return;
   inquiry.next_at = after(now, inquiry.pause);
   inquiry.pause = std::min(2 * inquiry.pause, kPauseMax);
-  if (!lost_[inquiry.asked].is_lost) {
-    post(inquiry.asked, FrameType::outcome_ask, attempt, 0, {}, out);
+  // Its own node knows best; every other time one of the others, in turn.
+  NodeIndex asked = first_at;
+  if (lost_[first_at].is_lost || inquiry.asked_first) {
+    asked = another(inquiry.asked).value_or(setup_.self);
+    inquiry.asked = asked;
   }
-  inquiry.asked = another(inquiry.asked).value_or(inquiry.asked);
+  inquiry.asked_first = asked == first_at;
+  if (asked != setup_.self) {
+    post(asked, FrameType::outcome_ask, attempt, 0, if_dead, out);
+  }
 }
 
 void Outcomes::start_question(Attempt attempt, std::string_view if_dead, Nanos now, Output& out) {
@@ -163,6 +180,7 @@ void Outcomes::start_question(Attempt attempt, std::string_view if_dead, Nanos n
   question.if_dead = if_dead;
   question.answered.assign(lost_.size(), false);
   question.until = after(now, setup_.grace);
+  question.ask_again_at = after(now, setup_.grace / 4);
   post_all(FrameType::outcome_ask, attempt, kDecides, {}, out);
   for (NodeIndex node = 0; node < lost_.size(); ++node) {
     // The last one may decide, and that ends the question.
@@ -190,6 +208,10 @@ void Outcomes::decide(Attempt question, Attempt found, std::string_view record, 
 
 bool Outcomes::receive(const Frame& frame, Nanos now, Output& out) {
   payloads_.clear();
+  if (frame.type == FrameType::hello) {
+    on_hello(frame);
+    return true;
+  }
   const auto from = node_of(frame.sender);
   const Attempt attempt{frame.epoch, frame.step};
   if (!from || *from == setup_.self || attempt.number >= setup_.members.size()) return false;
@@ -219,8 +241,8 @@ void Outcomes::on_ask(NodeIndex from, Attempt attempt, const Frame& frame, Nanos
     }
     return;
   }
-  const bool is_alive =
-      setup_.node_of[attempt.number] == setup_.self && store_.is_alive(attempt.number);
+  const bool is_here = setup_.node_of[attempt.number] == setup_.self;
+  const bool is_alive = is_here && store_.is_alive(attempt.number);
   if (decides) {
     if (is_alive) {
       post(from, FrameType::outcome_answer, attempt, kFirstIsAlive, {}, out);
@@ -237,8 +259,15 @@ void Outcomes::on_ask(NodeIndex from, Attempt attempt, const Frame& frame, Nanos
     promises_[attempt] = {from, after(after(after(now, setup_.grace), setup_.grace), setup_.grace)};
     post(from, FrameType::outcome_answer, attempt, 0, {}, out);
     out.back().frame.word = attempt.number;
-  } else if ((frame.flags & kFirstIsGone) != 0 && !is_alive) {
-    start_question(attempt, text_of(frame), now, out);
+  } else if ((frame.flags & kFirstIsGone) != 0) {
+    if (!is_alive) start_question(attempt, text_of(frame), now, out);
+  } else if (is_here && !is_alive) {
+    // Nobody else on this node may be waiting for it, and looking after it.
+    if (lowest() == setup_.self) {
+      start_question(attempt, text_of(frame), now, out);
+    } else {
+      post(lowest(), FrameType::outcome_ask, attempt, kFirstIsGone, text_of(frame), out);
+    }
   }
 }
 
@@ -266,14 +295,20 @@ void Outcomes::on_outcome(NodeIndex from, Attempt attempt, const Frame& frame, N
     const NodeIndex by = promises_[attempt].by;
     if (!is_decided || by < from) return;
   }
-  if ((frame.flags & kWantsReceipt) != 0) {
-    post(from, FrameType::outcome_answer, attempt, kReceipt, {}, out);
-  }
   if (!is_decided && questions_.contains(attempt)) {
     decide(attempt, attempt, text_of(frame), out);
     return;
   }
-  if (!is_decided && store_.find(attempt)) return;
+  const auto kept = store_.find(attempt);
+  if (kept && !is_decided && (kept->attempt != attempt || kept->record != text_of(frame))) {
+    // This has been decided otherwise, and its sender does not know yet.
+    post(from, FrameType::outcome, kept->attempt, kDecided, kept->record, out);
+    return;
+  }
+  if ((frame.flags & kWantsReceipt) != 0) {
+    post(from, FrameType::outcome_answer, attempt, kReceipt, {}, out);
+  }
+  if (kept && !is_decided) return;
   store_.keep(attempt, text_of(frame), is_decided);
   forget(attempt);
   if (is_decided || frame.site >= lost_.size()) return;
@@ -294,9 +329,70 @@ void Outcomes::lose(NodeIndex node, Nanos now, Output& out) {
   for (const Attempt& attempt : open) count_answer(attempt, node, out);
 }
 
-void Outcomes::hear_hello(NodeIndex node, Rank speaker) {
-  setup_.speakers[node] = speaker;
+void Outcomes::introduce(const Newcomer& newcomer, NodeIndex to, Output& out) {
+  std::string_view rest = newcomer.address;
+  for (std::uint16_t piece = 0; piece == 0 || !rest.empty(); ++piece) {
+    Frame frame = make(FrameType::hello, {});
+    frame.sender = newcomer.rank;
+    frame.site = newcomer.node;
+    frame.step = piece;
+    frame.word = newcomer.address.size();
+    frame.payload = hold(rest);
+    rest.remove_prefix(frame.payload.size());
+    out.push_back({to, frame});
+  }
+}
+
+void Outcomes::say_hello(std::string_view address, Output& out) {
+  payloads_.clear();
+  const Newcomer self{setup_.self, setup_.speakers[setup_.self], std::string(address)};
+  for (NodeIndex node = 0; node < lost_.size(); ++node) {
+    if (node != setup_.self && !lost_[node].is_lost) introduce(self, node, out);
+  }
+}
+
+void Outcomes::on_hello(const Frame& frame) {
+  const auto member = std::lower_bound(setup_.members.begin(), setup_.members.end(), frame.sender);
+  const bool is_member = member != setup_.members.end() && *member == frame.sender;
+  const auto at = static_cast<std::size_t>(member - setup_.members.begin());
+  HalfHello half;
+  if (!is_member || frame.site == setup_.self || frame.site != setup_.node_of[at] ||
+      frame.step >= half.pieces.size() || frame.word > LOCKSTEP_ADDRESS_MAX) {
+    return;
+  }
+  HalfHello& known = half_hellos_[frame.sender];
+  known.node = frame.site;
+  known.length = frame.word;
+  known.pieces[frame.step] = text_of(frame);
+  std::string address = known.pieces[0] + known.pieces[1];
+  if (address.size() != known.length) return;
+  newcomers_.push_back({known.node, frame.sender, std::move(address)});
+  half_hellos_.erase(frame.sender);
+}
+
+std::vector<Outcomes::Newcomer> Outcomes::take_newcomers() {
+  return std::exchange(newcomers_, {});
+}
+
+void Outcomes::welcome(const Newcomer& newcomer, Output& out) {
+  payloads_.clear();
+  const NodeIndex node = newcomer.node;
+  if (setup_.speakers[node] == newcomer.rank && !lost_[node].is_lost) return;  // known
+  setup_.speakers[node] = newcomer.rank;
   lost_[node].is_lost = false;
+  welcomed_[node] = newcomer;
+  for (auto& [attempt, question] : questions_) {
+    if (question.answered[node]) {
+      question.answered[node] = false;
+      --question.answers;
+    }
+    post(node, FrameType::outcome_ask, attempt, kDecides, {}, out);
+  }
+  for (const auto& [other, earlier] : welcomed_) {
+    if (other == node || lost_[other].is_lost) continue;
+    introduce(earlier, node, out);
+    introduce(newcomer, other, out);
+  }
 }
 
 void Outcomes::tick(Nanos now, Output& out) {
@@ -318,8 +414,16 @@ void Outcomes::tick(Nanos now, Output& out) {
     store_.release(attempt);
   }
   std::vector<Attempt> due;
-  for (const auto& [attempt, question] : questions_) {
+  for (auto& [attempt, question] : questions_) {
     if (now >= question.until) due.push_back(attempt);
+    if (now < question.ask_again_at) continue;
+    // Some may not have known yet that this process speaks for its node.
+    question.ask_again_at = after(now, setup_.grace / 4);
+    for (NodeIndex node = 0; node < lost_.size(); ++node) {
+      if (!question.answered[node]) {
+        post(node, FrameType::outcome_ask, attempt, kDecides, {}, out);
+      }
+    }
   }
   for (const Attempt& attempt : due) {
     Question& question = questions_[attempt];

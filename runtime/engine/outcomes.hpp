@@ -13,6 +13,7 @@
 // frame and no node that died before it had passed a record on leaves anybody behind.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <deque>
 #include <map>
@@ -34,6 +35,7 @@ class OutcomeStore {
   struct Kept {
     Attempt attempt;
     std::string record;
+    bool is_released;  ///< members here may have read it
   };
   virtual ~OutcomeStore() = default;
   /// The record of this attempt, or of a later one of its section.
@@ -69,7 +71,20 @@ class Outcomes {
   bool receive(const Frame& frame, Nanos now, Output& out);
   /// `node` has lost its speaker; it has another if it says hello.
   void lose(NodeIndex node, Nanos now, Output& out);
-  void hear_hello(NodeIndex node, Rank speaker);
+
+  /// A process that speaks for its node since the one before it was lost.
+  struct Newcomer {
+    NodeIndex node = 0;
+    Rank rank = 0;
+    std::string address;
+  };
+  /// This process is one: tells all others where it can be reached.
+  void say_hello(std::string_view address, Output& out);
+  /// Those who have said hello; they are to be connected, and then welcomed.
+  std::vector<Newcomer> take_newcomers();
+  /// From now on it speaks for its node. Those who have come like it are told of each other: they
+  /// know only who spoke at first.
+  void welcome(const Newcomer& newcomer, Output& out);
   void tick(Nanos now, Output& out);
 
   const Setup& setup() const noexcept { return setup_; }
@@ -88,6 +103,7 @@ class Outcomes {
     Nanos next_at = 0;
     Nanos pause = 0;
     NodeIndex asked = 0;
+    bool asked_first = false;
     NodeIndex decider = 0;
     Nanos decider_until = 0;
   };
@@ -97,6 +113,7 @@ class Outcomes {
     std::vector<bool> answered;
     std::size_t answers = 0;
     Nanos until = 0;
+    Nanos ask_again_at = 0;
   };
   /// The promise to take an attempt's record from nobody else.
   struct Promise {
@@ -109,6 +126,9 @@ class Outcomes {
     Nanos next_at = 0;
   };
 
+  void spread(Attempt attempt, std::string_view record, Nanos now, Output& out);
+  void on_hello(const Frame& frame);
+  void introduce(const Newcomer& newcomer, NodeIndex to, Output& out);
   Frame make(FrameType type, Attempt attempt) const noexcept;
   std::span<const std::byte> hold(std::string_view payload);
   void post(NodeIndex node, FrameType type, Attempt attempt, std::uint16_t flags,
@@ -136,6 +156,16 @@ class Outcomes {
   std::map<Attempt, Question> questions_;
   std::map<Attempt, Promise> promises_;
   std::map<Attempt, Unconfirmed> unconfirmed_;
+  /// An address as far as it has come: in two pieces at most, in any order.
+  struct HalfHello {
+    NodeIndex node = 0;
+    std::uint64_t length = 0;
+    std::array<std::string, 2> pieces;
+  };
+  static_assert(LOCKSTEP_ADDRESS_MAX <= 2 * kPayloadMax);
+  std::map<Rank, HalfHello> half_hellos_;
+  std::vector<Newcomer> newcomers_;
+  std::map<NodeIndex, Newcomer> welcomed_;
   std::deque<std::string> payloads_;  ///< of the frames being sent
 };
 

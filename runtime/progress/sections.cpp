@@ -8,7 +8,6 @@
 
 namespace lockstep::progress {
 
-using engine::FrameType;
 using node::LocalGroup;
 static_assert(node::kOutcomeMax >= engine::kOutcomeRecordMax);
 
@@ -44,21 +43,8 @@ void Sections::inquire(const LocalGroup::Inquiry& inquiry) {
 }
 
 void Sections::take_over(std::span<const std::byte> address) {
-  const engine::Outcomes::Setup& setup = outcomes_.setup();
-  engine::Frame hello;
-  hello.type = FrameType::hello;
-  hello.group = setup.group;
-  hello.sender = setup.speakers[setup.self];
-  hello.site = setup.self;
-  hello.word = address.size();
-  while (!address.empty()) {
-    hello.payload = address.first(std::min(address.size(), engine::kPayloadMax));
-    address = address.subspan(hello.payload.size());
-    for (NodeIndex node = 0; node < setup.speakers.size(); ++node) {
-      if (node != setup.self) port_.post(setup.speakers[node], hello);
-    }
-    ++hello.step;
-  }
+  outcomes_.say_hello({reinterpret_cast<const char*>(address.data()), address.size()}, output_);
+  send();
   send_left_over();
 }
 
@@ -70,44 +56,17 @@ void Sections::send_left_over() {
 }
 
 void Sections::on_frame(const engine::Frame& frame) {
-  if (frame.type == FrameType::hello) {
-    on_hello(frame);
-    return;
-  }
   outcomes_.receive(frame, now(), output_);
   send();
 }
 
-void Sections::on_hello(const engine::Frame& frame) {
-  const engine::Outcomes::Setup& setup = outcomes_.setup();
-  const auto member = std::lower_bound(setup.members.begin(), setup.members.end(), frame.sender);
-  const bool is_member = member != setup.members.end() && *member == frame.sender;
-  const auto at = static_cast<std::size_t>(member - setup.members.begin());
-  if (!is_member || frame.site == setup.self || frame.site != setup.node_of[at] ||
-      frame.step >= Hello{}.pieces.size() || frame.word > LOCKSTEP_ADDRESS_MAX) {
-    return;
-  }
-  Hello& known = hellos_[frame.sender];
-  known.node = frame.site;
-  known.length = frame.word;
-  known.pieces[frame.step].assign(reinterpret_cast<const char*>(frame.payload.data()),
-                                  frame.payload.size());
-}
-
 /// Not from within the port's poll, where no transport may be called.
-void Sections::connect_new_speakers() {
-  for (auto hello = hellos_.begin(); hello != hellos_.end();) {
-    const auto& [rank, its] = *hello;
-    const std::string address = its.pieces[0] + its.pieces[1];
-    if (address.size() != its.length) {
-      ++hello;
-      continue;
-    }
-    if (port_.connect(rank, std::as_bytes(std::span(address))).ok()) {
-      log::debug("rank {} speaks for its node now", rank);
-      outcomes_.hear_hello(its.node, rank);
-    }
-    hello = hellos_.erase(hello);
+void Sections::welcome_newcomers() {
+  for (const engine::Outcomes::Newcomer& newcomer : outcomes_.take_newcomers()) {
+    if (!port_.connect(newcomer.rank, std::as_bytes(std::span(newcomer.address))).ok()) continue;
+    log::debug("rank {} speaks for its node now", newcomer.rank);
+    outcomes_.welcome(newcomer, output_);
+    send();
   }
 }
 
@@ -121,7 +80,7 @@ void Sections::on_lost(Rank rank) {
 }
 
 bool Sections::on_idle(Nanos now) {
-  if (!hellos_.empty()) connect_new_speakers();
+  welcome_newcomers();
   if (const std::uint64_t published = local_.published(); published != published_) {
     published_ = published;
     send_left_over();
@@ -135,7 +94,8 @@ bool Sections::on_idle(Nanos now) {
 std::optional<engine::OutcomeStore::Kept> Sections::find(Attempt attempt) const {
   auto record = local_.sections().find(attempt);
   if (!record) return std::nullopt;
-  return Kept{record->attempt, std::move(record->text)};
+  const bool is_released = local_.sections().is_released(record->attempt);
+  return Kept{record->attempt, std::move(record->text), is_released};
 }
 
 void Sections::keep(Attempt attempt, std::string_view record, bool is_decided) {

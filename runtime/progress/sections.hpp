@@ -5,9 +5,7 @@
 // Driven like the leader of rounds: by a caller's own thread in a wait, else by the port's thread.
 #pragma once
 
-#include <array>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -52,8 +50,7 @@ class Sections final : public Listener, public engine::OutcomeStore {
 
  private:
   void send();
-  void on_hello(const engine::Frame& frame);
-  void connect_new_speakers();
+  void welcome_newcomers();
   void send_left_over();
 
   Port& port_;
@@ -62,14 +59,6 @@ class Sections final : public Listener, public engine::OutcomeStore {
   engine::Outcomes outcomes_;
   engine::Output output_;
   std::uint64_t published_ = 0;  ///< as far as this process has sent
-  /// A new speaker's address as far as it has come, and where it speaks.
-  struct Hello {
-    NodeIndex node = 0;
-    std::uint64_t length = 0;
-    std::array<std::string, 2> pieces;
-  };
-  static_assert(LOCKSTEP_ADDRESS_MAX <= 2 * engine::kPayloadMax);
-  std::map<Rank, Hello> hellos_;
 };
 
 /// Frames of a group's sections travel under a number of their own.
