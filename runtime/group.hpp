@@ -145,7 +145,8 @@ class Group {
   Group(Surroundings& around, GroupId id, std::vector<Rank> ranks, std::uint32_t block);
   Layout layout() const;
   Result<std::unique_ptr<progress::Leader>> make_leader(std::vector<Rank> local_ranks);
-  std::unique_ptr<progress::Sections> make_sections(progress::Port& port);
+  std::unique_ptr<progress::Sections> make_sections(progress::Port& port,
+                                                    std::vector<std::byte> own_address = {});
 
   Status finish(node::Words* result);
   void step() noexcept;
@@ -168,7 +169,9 @@ class Group {
   node::SectionRing::IsGone gone_test() const;
   engine::Outcome outcome_if_dead(const node::LocalGroup::Inquiry& inquiry) const;
   void inquire(const Watch& watch);
-  void speak_for_node();
+  bool speaks_in_sections() const noexcept;
+  Status stand_by();
+  Status take_turn(const Call& call, Attempt attempt);
   Result<SectionEnd> wait_for_outcome(const Call& call, Attempt attempt);
   Status judge(const Call& call, const SectionRules& rules, const SectionEnd& end) const;
   Status end_section(const char* failure_type, const char* failure);

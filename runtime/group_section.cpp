@@ -48,6 +48,10 @@ Status Group::first_begin(Call call, const SectionRules& rules) {
   bool is_first = false;
   for (;;) {
     is_first = attempt.number == self_ && !local_->sections().is_released(attempt);
+    if (is_first && attempt.number > 0 && is_wide_) {
+      if (Status status = take_turn(call, attempt); !status.ok()) return status;
+      is_first = !local_->sections().is_released(attempt);
+    }
     if (is_first) break;
     Result<SectionEnd> end = wait_for_outcome(call, attempt);
     if (!end.ok()) return end.status();
@@ -122,9 +126,8 @@ Status Group::publish(const Call& call, Attempt attempt, const engine::Outcome& 
     local_->ring_sections();
     return {};
   }
-  if (sections_ == nullptr) {
+  if (!speaks_in_sections()) {
     local_->note_published();
-    if (gone_test()(local_->speaker())) speak_for_node();
     return {};
   }
   progress::Port& port = *around_.port;
@@ -180,6 +183,21 @@ Result<SectionEnd> Group::wait_for_outcome(const Call& call, Attempt attempt) {
   }
   end.outcome = *outcome;
   return end;
+}
+
+/// Who goes first after another one may have been taken for dead by nodes that have not heard of
+/// it; and if its speaker dies while it works, nobody else here may be waiting.
+Status Group::take_turn(const Call& call, Attempt attempt) {
+  if (sections_ == nullptr) {
+    if (Status status = stand_by(); !status.ok()) return status;
+  }
+  Watch watch{.call = call, .is_round = false, .attempt = attempt, .is_turn = true};
+  inquire(watch);
+  return this->watch(local_->section_bell(), watch, [&]() noexcept {
+    std::lock_guard lock(around_.port->mutex());
+    around_.port->poll();
+    return local_->has_turn(attempt) || local_->sections().is_released(attempt);
+  });
 }
 
 /// "rank 3 on n1, which went first, failed: std::runtime_error: no such file"
@@ -264,7 +282,7 @@ std::optional<std::uint32_t> Group::member_here(Rank rank) const {
 void Group::inquire(const Watch& watch) {
   const auto here = member_here(ranks_[watch.attempt.number]);
   const node::LocalGroup::Inquiry inquiry{watch.attempt, watch.call.signature(), watch.retries,
-                                          here && is_gone(*here)};
+                                          !watch.is_turn && here && is_gone(*here), watch.is_turn};
   if (!is_wide_) {
     if (!inquiry.is_gone) return;
     node::SectionRing& ring = local_->sections();
@@ -274,8 +292,19 @@ void Group::inquire(const Watch& watch) {
     local_->ring_sections();
     return;
   }
-  if (sections_ == nullptr && is_gone(local_->speaker())) speak_for_node();
-  if (sections_ == nullptr) {
+  if (!speaks_in_sections() && is_gone(local_->speaker())) {
+    if (sections_ == nullptr) {
+      if (Status status = stand_by(); !status.ok()) {
+        log::warn("cannot speak for its node in place of rank {}: {}",
+                  local_ranks_[local_->speaker()], status.text());
+      }
+    }
+    if (sections_ != nullptr) {
+      std::lock_guard lock(around_.port->mutex());
+      sections_->try_to_take_over();
+    }
+  }
+  if (!speaks_in_sections()) {
     local_->ask(inquiry);
     return;
   }
@@ -283,7 +312,12 @@ void Group::inquire(const Watch& watch) {
   sections_->inquire(inquiry);
 }
 
-std::unique_ptr<progress::Sections> Group::make_sections(progress::Port& port) {
+bool Group::speaks_in_sections() const noexcept {
+  return sections_ != nullptr && sections_->is_speaker();
+}
+
+std::unique_ptr<progress::Sections> Group::make_sections(progress::Port& port,
+                                                         std::vector<std::byte> own_address) {
   Layout lies = layout();
   lies.speakers[lies.self] = around_.identity.rank;
   progress::Sections::Facts facts;
@@ -294,30 +328,30 @@ std::unique_ptr<progress::Sections> Group::make_sections(progress::Port& port) {
   for (Rank member = 0; member < size(); ++member) {
     if (lies.node_of[member] == lies.self) facts.here.push_back(member);
   }
-  return std::make_unique<progress::Sections>(
-      port, *local_,
-      engine::Outcomes::Setup{progress::sections_of(id_), lies.self, std::move(lies.speakers),
-                              ranks_, std::move(lies.node_of), around_.config.grace},
-      std::move(facts));
+  engine::Outcomes::Setup setup{};
+  setup.group = progress::sections_of(id_);
+  setup.self = lies.self;
+  setup.speakers = std::move(lies.speakers);
+  setup.members = ranks_;
+  setup.node_of = std::move(lies.node_of);
+  setup.grace = around_.config.grace;
+  setup.is_successor = !own_address.empty();
+  return std::make_unique<progress::Sections>(port, *local_, std::move(setup), std::move(facts),
+                                              std::move(own_address));
 }
 
-/// The one that spoke for this node is gone. One member takes its place; it needs its own way to
-/// the other nodes, and they have to learn where it is.
-void Group::speak_for_node() {
-  const std::uint32_t speaker = local_->speaker();
-  if (!local_->replace_speaker(speaker)) return;  // another one does
-  Result<progress::Port*> port = around_.open_port();
-  if (!port.ok()) {
-    log::warn("cannot speak for its node in place of rank {}: {}", local_ranks_[speaker],
-              port.status().text());
-    return;
-  }
+/// Gets ready to speak for this node: that needs an own way to the other nodes.
+Status Group::stand_by() {
   const Layout lies = layout();
   std::vector<node::Address> contacts = contacts_;
   if (contacts.empty()) {
     contacts = node::decode_contacts(around_.page.contacts()).value_or(contacts);
   }
-  if (contacts.size() != lies.nodes.size()) return;
+  if (contacts.size() != lies.nodes.size()) {
+    return {LOCKSTEP_E_TRANSPORT, "the addresses of the other nodes are not known"};
+  }
+  Result<progress::Port*> port = around_.open_port();
+  if (!port.ok()) return port.status();
   Result<std::vector<std::byte>> own = [&] {
     std::lock_guard lock((*port)->mutex());
     for (NodeIndex node = 0; node < lies.nodes.size(); ++node) {
@@ -326,13 +360,9 @@ void Group::speak_for_node() {
     }
     return (*port)->address();
   }();
-  if (!own.ok()) {
-    log::warn("cannot speak for its node: {}", own.status().text());
-    return;
-  }
-  sections_ = make_sections(**port);
-  std::lock_guard lock((*port)->mutex());
-  sections_->take_over(*own);
+  if (!own.ok()) return own.status();
+  sections_ = make_sections(**port, std::move(*own));
+  return {};
 }
 
 }  // namespace lockstep

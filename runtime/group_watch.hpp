@@ -10,6 +10,7 @@ struct Group::Watch {
   bool is_round;         ///< else: the wait for a section's outcome
   Attempt attempt{};     ///< the one that is waited for
   bool retries = false;  ///< the next member tries if its first fails
+  bool is_turn = false;  ///< it is this member's own: the wait is for leave to begin
   Nanos start = 0;
   Nanos deadline = 0;  ///< 0: not computed yet
   Nanos next_report = 0;

@@ -41,9 +41,11 @@ enum : std::uint16_t {
   kWantsReceipt = 2,    ///< outcome: say that you have it
   kDecides = 1,         ///< outcome_ask: promise to take this from nobody but me
   kFirstIsGone = 2,     ///< outcome_ask: you are the one to decide; the payload is what to decide
+  kTakesTurn = 4,       ///< outcome_ask: I am about to go first in this attempt
   kHasRecord = 1,       ///< outcome_answer: this is it
   kFirstIsAlive = 2,    ///< outcome_answer: who goes first lives on this node
   kReceipt = 4,         ///< outcome_answer: your record has come
+  kGoAhead = 8,         ///< outcome_answer: your attempt is not decided
 };
 
 struct Frame {

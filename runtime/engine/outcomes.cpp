@@ -18,7 +18,16 @@ std::string_view text_of(const Frame& frame) {
 }  // namespace
 
 Outcomes::Outcomes(Setup setup, OutcomeStore& store)
-    : setup_(std::move(setup)), store_(store), lost_(setup_.speakers.size()) {}
+    : setup_(std::move(setup)),
+      store_(store),
+      lost_(setup_.speakers.size()),
+      has_more_(setup_.speakers.size(), false) {
+  std::vector<bool> has_one(lost_.size(), false);
+  for (const NodeIndex node : setup_.node_of) {
+    has_more_[node] = has_one[node];
+    has_one[node] = true;
+  }
+}
 
 Frame Outcomes::make(FrameType type, Attempt attempt) const noexcept {
   Frame frame;
@@ -91,6 +100,19 @@ std::optional<NodeIndex> Outcomes::another(NodeIndex after) const noexcept {
   return std::nullopt;
 }
 
+/// The lowest other node whose speaker has been there all the time.
+std::optional<NodeIndex> Outcomes::anchor() const noexcept {
+  for (NodeIndex node = 0; node < lost_.size(); ++node) {
+    if (node != setup_.self && !lost_[node].is_lost && !welcomed_.contains(node)) return node;
+  }
+  return std::nullopt;
+}
+
+/// It is lost, and nobody there will say hello.
+bool Outcomes::is_given_up(NodeIndex node, Nanos now) const noexcept {
+  return lost_[node].is_lost && (!has_more_[node] || now >= after(lost_[node].since, setup_.grace));
+}
+
 /// The first's node is lost, and the first spoke for it, or nobody there has said hello since.
 bool Outcomes::is_known_dead(Attempt attempt, Nanos now) const {
   const Loss& loss = lost_[setup_.node_of[attempt.number]];
@@ -108,6 +130,7 @@ void Outcomes::forget(Attempt attempt) {
   questions_.erase(attempt);
   promises_.erase(attempt);
   unconfirmed_.erase(attempt);
+  if (wanted_turn_.attempt == attempt) wanted_turn_ = {};
 }
 
 void Outcomes::publish(Attempt attempt, std::string_view record, Nanos now, Output& out) {
@@ -121,6 +144,11 @@ void Outcomes::spread(Attempt attempt, std::string_view record, Nanos now, Outpu
     return;
   }
   unconfirmed_[attempt] = {std::string(record), setup_.self, after(now, setup_.grace / 2)};
+  if (const auto node = anchor(); node && setup_.is_successor) {
+    // It may have been decided otherwise meanwhile; those who have been there know.
+    post(*node, FrameType::outcome, attempt, kWantsReceipt, record, out);
+    return;
+  }
   Frame frame = make(FrameType::outcome, attempt);
   frame.flags = kWantsReceipt;
   frame.payload = hold(record);
@@ -171,6 +199,26 @@ void Outcomes::inquire(Attempt attempt, bool is_gone, std::string_view if_dead, 
   }
 }
 
+void Outcomes::take_turn(Attempt attempt, Nanos now, Output& out) {
+  payloads_.clear();
+  wanted_turn_ = {attempt, setup_.self, now};
+  ask_for_turn(now, out);
+}
+
+/// The lowest node decides, so it is the one to know; then the others in turn.
+void Outcomes::ask_for_turn(Nanos now, Output& out) {
+  const auto asked =
+      another(wanted_turn_.asked == setup_.self ? static_cast<NodeIndex>(lost_.size() - 1)
+                                                : wanted_turn_.asked);
+  if (!asked) {
+    turn_ = std::exchange(wanted_turn_, {}).attempt;
+    return;
+  }
+  wanted_turn_.asked = *asked;
+  wanted_turn_.ask_again_at = after(now, setup_.grace / 4);
+  post(*asked, FrameType::outcome_ask, wanted_turn_.attempt, kTakesTurn, {}, out);
+}
+
 void Outcomes::start_question(Attempt attempt, std::string_view if_dead, Nanos now, Output& out) {
   if (questions_.contains(attempt)) return;
   const auto promise = promises_.find(attempt);
@@ -184,7 +232,7 @@ void Outcomes::start_question(Attempt attempt, std::string_view if_dead, Nanos n
   post_all(FrameType::outcome_ask, attempt, kDecides, {}, out);
   for (NodeIndex node = 0; node < lost_.size(); ++node) {
     // The last one may decide, and that ends the question.
-    if (node == setup_.self || lost_[node].is_lost) count_answer(attempt, node, out);
+    if (node == setup_.self || is_given_up(node, now)) count_answer(attempt, node, out);
   }
 }
 
@@ -241,6 +289,11 @@ void Outcomes::on_ask(NodeIndex from, Attempt attempt, const Frame& frame, Nanos
     }
     return;
   }
+  if ((frame.flags & kTakesTurn) != 0) {
+    questions_.erase(attempt);
+    post(from, FrameType::outcome_answer, attempt, kGoAhead, {}, out);
+    return;
+  }
   const bool is_here = setup_.node_of[attempt.number] == setup_.self;
   const bool is_alive = is_here && store_.is_alive(attempt.number);
   if (decides) {
@@ -274,7 +327,19 @@ void Outcomes::on_ask(NodeIndex from, Attempt attempt, const Frame& frame, Nanos
 /// The frame's attempt is that of the record, its word that of the question.
 void Outcomes::on_answer(NodeIndex from, Attempt attempt, const Frame& frame, Output& out) {
   if ((frame.flags & kReceipt) != 0) {
-    if (unconfirmed_.erase(attempt) != 0) store_.release(attempt);
+    const auto found = unconfirmed_.find(attempt);
+    if (found == unconfirmed_.end()) return;
+    store_.release(attempt);
+    if (setup_.is_successor) {
+      Frame onward = make(FrameType::outcome, attempt);
+      onward.payload = hold(found->second.record);
+      send_down(setup_.self, setup_.self, onward, out);
+    }
+    unconfirmed_.erase(found);
+    return;
+  }
+  if ((frame.flags & kGoAhead) != 0) {
+    if (wanted_turn_.attempt == attempt) turn_ = std::exchange(wanted_turn_, {}).attempt;
     return;
   }
   const Attempt asked{attempt.section, static_cast<std::uint32_t>(frame.word)};
@@ -324,6 +389,12 @@ void Outcomes::lose(NodeIndex node, Nanos now, Output& out) {
   if (node >= lost_.size() || lost_[node].is_lost) return;
   lost_[node] = {true, setup_.speakers[node], now};
   std::erase_if(promises_, [node](const auto& entry) { return entry.second.by == node; });
+  give_up_on(node, now, out);
+}
+
+/// Questions do not wait for an answer that will not come.
+void Outcomes::give_up_on(NodeIndex node, Nanos now, Output& out) {
+  if (!is_given_up(node, now)) return;
   std::vector<Attempt> open;
   for (const auto& [attempt, question] : questions_) open.push_back(attempt);
   for (const Attempt& attempt : open) count_answer(attempt, node, out);
@@ -397,10 +468,11 @@ void Outcomes::welcome(const Newcomer& newcomer, Output& out) {
 
 void Outcomes::tick(Nanos now, Output& out) {
   payloads_.clear();
+  if (wanted_turn_.attempt.section != 0 && now >= wanted_turn_.ask_again_at) ask_for_turn(now, out);
   std::vector<Attempt> released;
   for (auto& [attempt, unconfirmed] : unconfirmed_) {
     if (now < unconfirmed.next_at) continue;
-    const auto node = another(unconfirmed.asked);
+    const auto node = setup_.is_successor && anchor() ? anchor() : another(unconfirmed.asked);
     if (!node) {
       released.push_back(attempt);
       continue;
@@ -413,6 +485,9 @@ void Outcomes::tick(Nanos now, Output& out) {
     unconfirmed_.erase(attempt);
     store_.release(attempt);
   }
+  if (!questions_.empty()) {
+    for (NodeIndex node = 0; node < lost_.size(); ++node) give_up_on(node, now, out);
+  }
   std::vector<Attempt> due;
   for (auto& [attempt, question] : questions_) {
     if (now >= question.until) due.push_back(attempt);
@@ -420,7 +495,7 @@ void Outcomes::tick(Nanos now, Output& out) {
     // Some may not have known yet that this process speaks for its node.
     question.ask_again_at = after(now, setup_.grace / 4);
     for (NodeIndex node = 0; node < lost_.size(); ++node) {
-      if (!question.answered[node]) {
+      if (!question.answered[node] && !lost_[node].is_lost) {
         post(node, FrameType::outcome_ask, attempt, kDecides, {}, out);
       }
     }

@@ -57,6 +57,7 @@ class Outcomes {
     std::vector<Rank> members;       ///< job ranks; member n goes first in attempt n
     std::vector<NodeIndex> node_of;  ///< of each member
     Nanos grace;                     ///< how long answers may take
+    bool is_successor = false;       ///< of a speaker that died
   };
 
   Outcomes(Setup setup, OutcomeStore& store);
@@ -67,6 +68,11 @@ class Outcomes {
   /// @param is_gone   Its first is known to be dead.
   /// @param if_dead   The record to decide on, should nobody have another.
   void inquire(Attempt attempt, bool is_gone, std::string_view if_dead, Nanos now, Output& out);
+  /// Whoever goes first after another one speaks for its node, and asks before it begins: others
+  /// may have taken it for dead when they did not hear of it.
+  void take_turn(Attempt attempt, Nanos now, Output& out);
+  /// It may begin; or the store has a record by now.
+  bool has_turn(Attempt attempt) const noexcept { return turn_ == attempt; }
   /// False: the frame does not belong here.
   bool receive(const Frame& frame, Nanos now, Output& out);
   /// `node` has lost its speaker; it has another if it says hello.
@@ -90,7 +96,9 @@ class Outcomes {
   const Setup& setup() const noexcept { return setup_; }
   bool is_lost(NodeIndex node) const noexcept { return lost_[node].is_lost; }
   /// Something is under way that needs tick() soon.
-  bool is_busy() const noexcept { return !questions_.empty() || !unconfirmed_.empty(); }
+  bool is_busy() const noexcept {
+    return !questions_.empty() || !unconfirmed_.empty() || wanted_turn_.attempt.section != 0;
+  }
 
  private:
   struct Loss {
@@ -127,6 +135,7 @@ class Outcomes {
   };
 
   void spread(Attempt attempt, std::string_view record, Nanos now, Output& out);
+  void ask_for_turn(Nanos now, Output& out);
   void on_hello(const Frame& frame);
   void introduce(const Newcomer& newcomer, NodeIndex to, Output& out);
   Frame make(FrameType type, Attempt attempt) const noexcept;
@@ -139,9 +148,12 @@ class Outcomes {
   std::optional<NodeIndex> node_of(Rank speaker) const noexcept;
   NodeIndex lowest() const noexcept;
   std::optional<NodeIndex> another(NodeIndex after) const noexcept;
+  std::optional<NodeIndex> anchor() const noexcept;
+  bool is_given_up(NodeIndex node, Nanos now) const noexcept;
   bool is_known_dead(Attempt attempt, Nanos now) const;
   bool is_promised(Attempt attempt, Nanos now) const;
   void start_question(Attempt attempt, std::string_view if_dead, Nanos now, Output& out);
+  void give_up_on(NodeIndex node, Nanos now, Output& out);
   void count_answer(Attempt attempt, NodeIndex from, Output& out);
   void decide(Attempt question, Attempt found, std::string_view record, Output& out);
   void forget(Attempt attempt);
@@ -152,10 +164,18 @@ class Outcomes {
   Setup setup_;
   OutcomeStore& store_;
   std::vector<Loss> lost_;
+  std::vector<bool> has_more_;  ///< per node: members beside its speaker
   std::map<Attempt, Inquiry> inquiries_;
   std::map<Attempt, Question> questions_;
   std::map<Attempt, Promise> promises_;
   std::map<Attempt, Unconfirmed> unconfirmed_;
+  struct WantedTurn {
+    Attempt attempt;
+    NodeIndex asked = 0;
+    Nanos ask_again_at = 0;
+  };
+  WantedTurn wanted_turn_;
+  Attempt turn_;
   /// An address as far as it has come: in two pieces at most, in any order.
   struct HalfHello {
     NodeIndex node = 0;

@@ -230,14 +230,15 @@ namespace {
 // Beside the attempt in one word.
 constexpr std::uint64_t kIsGone = std::uint64_t{1} << 63;
 constexpr std::uint64_t kRetries = std::uint64_t{1} << 62;
+constexpr std::uint64_t kTakesTurn = std::uint64_t{1} << 61;
 }  // namespace
 
 void LocalGroup::ask(const Inquiry& inquiry) noexcept {
   // Members ask again while they wait: one that is overwritten is not lost for long.
   block_.fate->inquiry_signature.store(inquiry.signature, std::memory_order_relaxed);
-  block_.fate->inquiry.store(
-      inquiry.attempt.packed() | (inquiry.is_gone ? kIsGone : 0) | (inquiry.retries ? kRetries : 0),
-      std::memory_order_release);
+  const std::uint64_t flags = (inquiry.is_gone ? kIsGone : 0) | (inquiry.retries ? kRetries : 0) |
+                              (inquiry.takes_turn ? kTakesTurn : 0);
+  block_.fate->inquiry.store(inquiry.attempt.packed() | flags, std::memory_order_release);
   ring(block_.gathers[0].bell);
   ring_sections();
 }
@@ -246,9 +247,14 @@ std::optional<LocalGroup::Inquiry> LocalGroup::take_inquiry() noexcept {
   if (block_.fate->inquiry.load(std::memory_order_relaxed) == 0) return std::nullopt;
   const std::uint64_t word = block_.fate->inquiry.exchange(0, std::memory_order_acquire);
   if (word == 0) return std::nullopt;
-  return Inquiry{Attempt::unpacked(word & ~(kIsGone | kRetries)),
+  return Inquiry{Attempt::unpacked(word & ~(kIsGone | kRetries | kTakesTurn)),
                  block_.fate->inquiry_signature.load(std::memory_order_relaxed),
-                 (word & kRetries) != 0, (word & kIsGone) != 0};
+                 (word & kRetries) != 0, (word & kIsGone) != 0, (word & kTakesTurn) != 0};
+}
+
+void LocalGroup::grant_turn(Attempt attempt) noexcept {
+  block_.fate->turn.store(attempt.packed(), std::memory_order_release);
+  ring_sections();
 }
 
 void LocalGroup::note_published() noexcept {

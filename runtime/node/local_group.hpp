@@ -102,9 +102,15 @@ class LocalGroup {
     std::uint32_t signature = 0;  ///< of the section's call
     bool retries = false;         ///< the next member tries if the first is gone
     bool is_gone = false;         ///< and it is
+    bool takes_turn = false;      ///< no: may the asker itself go first in it?
   };
   void ask(const Inquiry& inquiry) noexcept;
   std::optional<Inquiry> take_inquiry() noexcept;
+  /// The answer to takes_turn.
+  void grant_turn(Attempt attempt) noexcept;
+  bool has_turn(Attempt attempt) const noexcept {
+    return block_.fate->turn.load(std::memory_order_acquire) == attempt.packed();
+  }
   /// The member that passes outcomes on between nodes: the leader, or who came after it.
   std::uint32_t speaker() const noexcept {
     return block_.fate->speaker.load(std::memory_order_acquire);

@@ -110,7 +110,8 @@ struct alignas(kLine) Fate {
   std::atomic<std::uint32_t> speaker;    ///< member here that passes outcomes on between nodes
   std::atomic<std::uint64_t> inquiry;    ///< 0: nothing
   std::atomic<std::uint64_t> published;  ///< counts records that members here have left to be sent
-  std::uint64_t reserved2[3];
+  std::atomic<std::uint64_t> turn;       ///< the last attempt whose first here may begin
+  std::uint64_t reserved2[2];
 };
 static_assert(sizeof(Fate) == kLine);
 

@@ -11,8 +11,14 @@ namespace lockstep::progress {
 using node::LocalGroup;
 static_assert(node::kOutcomeMax >= engine::kOutcomeRecordMax);
 
-Sections::Sections(Port& port, LocalGroup& local, engine::Outcomes::Setup setup, Facts facts)
-    : port_(port), local_(local), facts_(std::move(facts)), outcomes_(std::move(setup), *this) {
+Sections::Sections(Port& port, LocalGroup& local, engine::Outcomes::Setup setup, Facts facts,
+                   std::vector<std::byte> own_address)
+    : port_(port),
+      local_(local),
+      facts_(std::move(facts)),
+      outcomes_(std::move(setup), *this),
+      own_address_(std::move(own_address)),
+      is_speaker_(own_address_.empty()) {
   std::lock_guard lock(port.mutex());
   port.listen(outcomes_.setup().group, this);
 }
@@ -20,7 +26,9 @@ Sections::Sections(Port& port, LocalGroup& local, engine::Outcomes::Setup setup,
 Sections::~Sections() {
   std::lock_guard lock(port_.mutex());
   // What was posted arrives: the transport is closed in order.
-  for (const node::SectionRing::Record& record : local_.sections().all()) release(record.attempt);
+  if (is_speaker_) {
+    for (const node::SectionRing::Record& record : local_.sections().all()) release(record.attempt);
+  }
   port_.unlisten(outcomes_.setup().group);
 }
 
@@ -37,13 +45,32 @@ void Sections::publish(Attempt attempt, std::string_view record) {
 }
 
 void Sections::inquire(const LocalGroup::Inquiry& inquiry) {
+  if (inquiry.takes_turn) {
+    if (wanted_turn_ != inquiry.attempt) {
+      wanted_turn_ = inquiry.attempt;
+      outcomes_.take_turn(inquiry.attempt, now(), output_);
+      send();
+    }
+    grant_turn();
+    return;
+  }
   const std::string if_dead = facts_.if_dead(inquiry);
   outcomes_.inquire(inquiry.attempt, inquiry.is_gone, if_dead, now(), output_);
   send();
 }
 
-void Sections::take_over(std::span<const std::byte> address) {
-  outcomes_.say_hello({reinterpret_cast<const char*>(address.data()), address.size()}, output_);
+void Sections::grant_turn() {
+  if (!wanted_turn_ || !outcomes_.has_turn(*wanted_turn_)) return;
+  local_.grant_turn(*wanted_turn_);
+  wanted_turn_.reset();
+}
+
+void Sections::try_to_take_over() {
+  const std::uint32_t speaker = local_.speaker();
+  if (is_speaker_ || !facts_.is_gone(speaker) || !local_.replace_speaker(speaker)) return;
+  is_speaker_ = true;
+  const auto* const address = reinterpret_cast<const char*>(own_address_.data());
+  outcomes_.say_hello({address, own_address_.size()}, output_);
   send();
   send_left_over();
 }
@@ -56,8 +83,10 @@ void Sections::send_left_over() {
 }
 
 void Sections::on_frame(const engine::Frame& frame) {
+  if (!is_speaker_) return;
   outcomes_.receive(frame, now(), output_);
   send();
+  grant_turn();
 }
 
 /// Not from within the port's poll, where no transport may be called.
@@ -80,6 +109,8 @@ void Sections::on_lost(Rank rank) {
 }
 
 bool Sections::on_idle(Nanos now) {
+  if (!is_speaker_) try_to_take_over();
+  if (!is_speaker_) return false;
   welcome_newcomers();
   if (const std::uint64_t published = local_.published(); published != published_) {
     published_ = published;
@@ -88,6 +119,7 @@ bool Sections::on_idle(Nanos now) {
   if (const auto inquiry = local_.take_inquiry()) inquire(*inquiry);
   outcomes_.tick(now, output_);
   send();
+  grant_turn();
   return outcomes_.is_busy();
 }
 

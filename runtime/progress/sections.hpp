@@ -1,6 +1,7 @@
 // What a node's speaker does for the sections of a group on several nodes: passes outcomes on, asks
 // and answers for its members. A speaker that dies has a successor: the lowest member that is left
-// says hello to the other nodes.
+// says hello to the other nodes. A rank that goes first after another one is ready for that while
+// it works, since the others may be away.
 //
 // Driven like the leader of rounds: by a caller's own thread in a wait, else by the port's thread.
 #pragma once
@@ -27,15 +28,19 @@ class Sections final : public Listener, public engine::OutcomeStore {
     std::vector<Rank> here;  ///< ranks within the group of the members on this node
   };
 
-  Sections(Port& port, node::LocalGroup& local, engine::Outcomes::Setup setup, Facts facts);
+  /// @param own_address  Not empty: this process is no speaker yet, and becomes one when the
+  ///                     present one is gone.
+  Sections(Port& port, node::LocalGroup& local, engine::Outcomes::Setup setup, Facts facts,
+           std::vector<std::byte> own_address = {});
   ~Sections() override;
 
   // All with the port's mutex held.
   /// A member here has ended its section; its record is in the ring.
   void publish(Attempt attempt, std::string_view record);
   void inquire(const node::LocalGroup::Inquiry& inquiry);
-  /// This process speaks for its node from now on: says so, and sends what is left to be sent.
-  void take_over(std::span<const std::byte> address);
+  bool is_speaker() const noexcept { return is_speaker_; }
+  /// Becomes the speaker if there is none any more.
+  void try_to_take_over();
   bool is_unconfirmed() const noexcept { return outcomes_.is_busy(); }
 
   // Listener
@@ -52,12 +57,16 @@ class Sections final : public Listener, public engine::OutcomeStore {
   void send();
   void welcome_newcomers();
   void send_left_over();
+  void grant_turn();
 
   Port& port_;
   node::LocalGroup& local_;
   Facts facts_;
   engine::Outcomes outcomes_;
   engine::Output output_;
+  std::vector<std::byte> own_address_;
+  bool is_speaker_;
+  std::optional<Attempt> wanted_turn_;
   std::uint64_t published_ = 0;  ///< as far as this process has sent
 };
 

@@ -13,6 +13,7 @@ constexpr GroupId kGroup = 9;
 constexpr std::uint64_t kSection = 1;
 constexpr Nanos kLook = 500 * kMillisecond;  ///< how often who waits looks around
 constexpr Nanos kTick = 50 * kMillisecond;   ///< how often a speaker's thread does
+constexpr Nanos kStandBy = 200 * kMillisecond;
 constexpr Nanos kEnd = 600 * kSecond;
 }  // namespace
 
@@ -57,6 +58,7 @@ struct SectionCluster::Page final : engine::OutcomeStore {
 struct SectionCluster::Process {
   bool has_come = false;
   bool is_working = false;
+  bool has_asked = false;     ///< for its turn
   std::uint32_t attempt = 0;  ///< that it waits for, or goes first in
   std::uint64_t published = 0;
   std::unique_ptr<engine::Outcomes> outcomes;  ///< while it speaks for its node
@@ -74,7 +76,7 @@ SectionCluster::SectionCluster(const SectionScenario& scenario, std::uint64_t se
       network_(scenario.weather, seed,
                [this](Rank, Rank to, const engine::Frame& frame) {
                  Process& process = *processes_[to];
-                 if (fates_[to].is_dead || process.outcomes == nullptr) return;
+                 if (fates_[to].is_dead || pages_[node_of(to)]->speaker != to) return;
                  process.outcomes->receive(frame, network_.now(), process.output);
                  post(to);
                  for (const auto& newcomer : process.outcomes->take_newcomers()) {
@@ -136,6 +138,7 @@ void SectionCluster::make_speaker(Rank rank, bool takes_over) {
     setup.node_of.push_back(node_of(member));
   }
   setup.speakers[setup.self] = rank;
+  setup.is_successor = takes_over;
   Page& page = *pages_[setup.self];
   page.speaker = rank;
   Process& process = *processes_[rank];
@@ -162,9 +165,9 @@ void SectionCluster::post(Rank rank) {
 }
 
 void SectionCluster::tick(Rank rank) {
-  if (fates_[rank].is_dead || network_.now() > kEnd) return;
   Process& process = *processes_[rank];
   Page& page = *pages_[node_of(rank)];
+  if (fates_[rank].is_dead || page.speaker != rank || network_.now() > kEnd) return;
   if (process.published != page.published) {
     process.published = page.published;
     if (page.kept && !page.is_released) {
@@ -192,7 +195,7 @@ void SectionCluster::tell_lost(Rank rank, Rank other) {
   network_.at(network_.now() + random_.between(0, scenario_.grace / 4), [this, rank, other] {
     Process& process = *processes_[other];
     const NodeIndex node = node_of(rank);
-    if (fates_[other].is_dead || process.outcomes == nullptr) return;
+    if (fates_[other].is_dead || pages_[node_of(other)]->speaker != other) return;
     if (process.outcomes->setup().speakers[node] != rank) return;  // has a successor
     process.outcomes->lose(node, network_.now(), process.output);
     post(other);
@@ -203,6 +206,33 @@ void SectionCluster::arrive(Rank rank) {
   processes_[rank]->has_come = true;
   go_on(rank);
   network_.at(network_.now() + random_.between(0, kLook), [this, rank] { look(rank); });
+}
+
+/// Who goes first after another one makes sure that nobody has taken it for dead meanwhile.
+bool SectionCluster::takes_turn(Rank rank) {
+  const Attempt attempt{kSection, rank};
+  Page& page = *pages_[node_of(rank)];
+  if (fates_[page.speaker].is_dead) make_speaker(rank, true);
+  const Rank speaker = page.speaker;
+  engine::Outcomes& outcomes = *processes_[speaker]->outcomes;
+  if (outcomes.has_turn(attempt)) return true;
+  if (processes_[rank]->has_asked != speaker + 1) {
+    processes_[rank]->has_asked = speaker + 1;
+    outcomes.take_turn(attempt, network_.now(), processes_[speaker]->output);
+    post(speaker);
+  }
+  if (outcomes.has_turn(attempt)) return true;
+  network_.at(network_.now() + kMillisecond, [this, rank] { go_on(rank); });
+  return false;
+}
+
+/// While a first works, and until its record is known, its thread sees to it that somebody speaks
+/// for its node.
+void SectionCluster::stand_by(Rank rank) {
+  const bool is_known = pages_[node_of(rank)]->has_released({kSection, rank});
+  if (fates_[rank].is_dead || is_known || network_.now() > kEnd) return;
+  if (fates_[pages_[node_of(rank)]->speaker].is_dead) make_speaker(rank, true);
+  network_.at(network_.now() + kStandBy, [this, rank] { stand_by(rank); });
 }
 
 /// Takes what the page has, and goes first if it is this rank's turn.
@@ -220,11 +250,13 @@ void SectionCluster::go_on(Rank rank) {
     process.attempt = page.kept->attempt.number + 1;
   }
   if (process.attempt != rank) return;
+  if (rank > 0 && !takes_turn(rank)) return;
   process.is_working = true;
   if (deed(rank) == Deed::dies_before) {
     kill(rank, false);
     return;
   }
+  network_.at(network_.now() + kStandBy, [this, rank] { stand_by(rank); });
   network_.at(network_.now() + random_.between(0, scenario_.work), [this, rank] { finish(rank); });
 }
 
@@ -233,17 +265,21 @@ void SectionCluster::finish(Rank rank) {
   Fate& fate = fates_[rank];
   Page& page = *pages_[node_of(rank)];
   if (fate.is_dead) return;
+  process.is_working = false;
   const bool is_ok = deed(rank) != Deed::fails;
   fate.has_run = is_ok;
   const Attempt attempt{kSection, rank};
   const std::string record =
       record_of(rank, is_ok ? engine::OutcomeKind::ok : engine::OutcomeKind::failed);
-  if (!page.write(attempt, record, false)) return;  // taken for dead
+  if (!page.write(attempt, record, false)) {
+    fate.was_taken_for_dead = true;
+    return;
+  }
   if (deed(rank) == Deed::dies_unheard) {
     kill(rank, true);
     return;
   }
-  if (process.outcomes != nullptr) {
+  if (page.speaker == rank) {
     process.outcomes->publish(attempt, record, network_.now(), process.output);
     post(rank);
   } else {
@@ -295,7 +331,9 @@ std::string SectionCluster::text() const {
   for (Rank rank = 0; rank < size(); ++rank) {
     const Fate& fate = fates_[rank];
     text += fmt::format("rank {}: {}{}{}\n", rank, fate.is_dead ? "dead " : "",
-                        fate.has_run ? "ran " : "",
+                        fate.was_taken_for_dead ? "taken for dead "
+                        : fate.has_run          ? "ran "
+                                                : "",
                         fate.seen ? engine::encode_outcome(*fate.seen) : "has seen nothing");
   }
   return text;

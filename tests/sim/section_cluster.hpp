@@ -49,6 +49,7 @@ class SectionCluster {
     bool is_dead = false;
     bool has_succeeded = false;  ///< went first, and was told that it did
     bool has_run = false;        ///< went first and did its work with success, told or not
+    bool was_taken_for_dead = false;
     std::optional<engine::Outcome> seen;
   };
   const std::vector<Fate>& fates() const noexcept { return fates_; }
@@ -66,6 +67,8 @@ class SectionCluster {
   std::string record_of(Rank first, engine::OutcomeKind kind) const;
   void arrive(Rank rank);
   void go_on(Rank rank);
+  bool takes_turn(Rank rank);
+  void stand_by(Rank rank);
   void finish(Rank rank);
   void look(Rank rank);
   void kill(Rank rank, bool forgets);

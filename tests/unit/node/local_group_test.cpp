@@ -244,15 +244,20 @@ TEST(LocalGroup, RemembersDeadlinesAndDepartures) {
 TEST(LocalGroup, PassesOnInquiriesToItsSpeaker) {
   TestGroup group({0, 0, 0});
   EXPECT_FALSE(group[0].take_inquiry());
-  group[1].ask({{5, 2}, 4711, true, false});
-  group[2].ask({{5, 3}, 4711, false, true});
+  group[1].ask({{5, 2}, 4711, true, false, true});
+  group[2].ask({{5, 3}, 4711, false, true, false});
   const auto inquiry = group[0].take_inquiry();
   ASSERT_TRUE(inquiry);
   EXPECT_EQ(inquiry->attempt, (Attempt{5, 3})) << "the last one counts; the others ask again";
   EXPECT_EQ(inquiry->signature, 4711u);
   EXPECT_FALSE(inquiry->retries);
   EXPECT_TRUE(inquiry->is_gone);
+  EXPECT_FALSE(inquiry->takes_turn);
   EXPECT_FALSE(group[0].take_inquiry());
+  EXPECT_FALSE(group[2].has_turn({5, 3}));
+  group[0].grant_turn({5, 3});
+  EXPECT_TRUE(group[2].has_turn({5, 3}));
+  EXPECT_FALSE(group[2].has_turn({5, 4}));
 }
 
 TEST(LocalGroup, HasOneSpeakerAtATime) {
