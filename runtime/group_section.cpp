@@ -352,16 +352,20 @@ Status Group::stand_by() {
   }
   Result<progress::Port*> port = around_.open_port();
   if (!port.ok()) return port.status();
+  std::vector<Rank> lost;
   Result<std::vector<std::byte>> own = [&] {
     std::lock_guard lock((*port)->mutex());
     for (NodeIndex node = 0; node < lies.nodes.size(); ++node) {
-      // One that cannot be reached is found out by what is posted to it.
-      if (node != lies.self) (void)(*port)->connect(lies.speakers[node], contacts[node]);
+      if (node == lies.self) continue;
+      const Rank speaker = lies.speakers[node];
+      if (!(*port)->connect(speaker, contacts[node]).ok()) lost.push_back(speaker);
     }
     return (*port)->address();
   }();
   if (!own.ok()) return own.status();
   sections_ = make_sections(**port, std::move(*own));
+  std::lock_guard lock((*port)->mutex());
+  for (const Rank rank : lost) sections_->on_lost(rank);
   return {};
 }
 

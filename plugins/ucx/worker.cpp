@@ -215,7 +215,7 @@ lockstep_status_t Worker::connect(std::uint32_t peer, std::span<const std::byte>
   const ucs_status_t status =
       endpoint->open(worker_.get(), reinterpret_cast<const ucp_address_t*>(bare.data()));
   if (status != UCS_OK) {
-    log(LOCKSTEP_LOG_ERROR, "ucx: rank %u cannot be reached: %s", peer, ucs_status_string(status));
+    log(LOCKSTEP_LOG_INFO, "ucx: rank %u cannot be reached: %s", peer, ucs_status_string(status));
     return LOCKSTEP_E_PEER;
   }
   peers_.emplace(peer, std::move(endpoint));
