@@ -7,6 +7,17 @@
 using namespace lockstep;
 using namespace lockstep::c_api;
 
+const char* lockstep::c_api::read_section(const lockstep_section_t* section, SectionRules& rules) {
+  if (section == nullptr) return nullptr;
+  if (section->size != sizeof *section) return "section->size is not sizeof(lockstep_section_t)";
+  if (section->policy < LOCKSTEP_PROPAGATE || section->policy > LOCKSTEP_ABORT_JOB) {
+    return "section->policy is none of lockstep_policy_t";
+  }
+  rules.policy = static_cast<lockstep_policy_t>(section->policy);
+  rules.has_exit_barrier = section->exit_barrier != 0;
+  return nullptr;
+}
+
 namespace {
 
 template <std::size_t N>
@@ -37,16 +48,7 @@ lockstep_status_t lockstep_first_begin(lockstep_group_t group, const lockstep_se
   if (!is_live(group)) return refuse(group);
   if (is_bad_timeout(call)) return invalid(kBadTimeout);
   SectionRules rules;
-  if (section != nullptr) {
-    if (section->size != sizeof *section) {
-      return invalid("section->size is not sizeof(lockstep_section_t)");
-    }
-    if (section->policy < LOCKSTEP_PROPAGATE || section->policy > LOCKSTEP_ABORT_JOB) {
-      return invalid("section->policy is none of lockstep_policy_t");
-    }
-    rules.policy = static_cast<lockstep_policy_t>(section->policy);
-    rules.has_exit_barrier = section->exit_barrier != 0;
-  }
+  if (const char* const wrong = read_section(section, rules)) return invalid(wrong);
   return guard(
       [&] { return pass_on(of(group)->first_begin(make_call(Operation::first, call), rules)); });
 }
@@ -62,7 +64,9 @@ lockstep_status_t lockstep_first_end(lockstep_group_t group) {
 
 lockstep_status_t lockstep_first_fail(lockstep_group_t group, const char* type, const char* text) {
   if (!is_live(group)) return refuse(group);
-  return guard([&] { return pass_on(of(group)->first_fail(type, text)); });
+  return guard([&] {
+    return pass_on(of(group)->first_fail(type != nullptr ? type : "", text != nullptr ? text : ""));
+  });
 }
 
 lockstep_status_t lockstep_last_outcome(lockstep_group_t group, lockstep_outcome_t* outcome_p) {

@@ -54,6 +54,9 @@ inline bool is_bad_timeout(const lockstep_call_t* call) {
   return call != nullptr && call->timeout_ns < LOCKSTEP_FOREVER;
 }
 
+/// Reads the user's section; what is wrong with it, or nullptr.
+const char* read_section(const lockstep_section_t* section, SectionRules& rules);
+
 /// The user's call as the runtime's.
 Call make_call(Operation operation, const lockstep_call_t* call);
 

@@ -22,6 +22,8 @@ const char* operation_name(Operation operation) {
       return "check_trigger";
     case Operation::first:
       return "process_first";
+    case Operation::once:
+      return "once";
     case Operation::broadcast:
       return "broadcast";
     case Operation::gather:

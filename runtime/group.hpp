@@ -31,6 +31,7 @@ enum class Operation : std::uint8_t {
   wait_for_everyone,
   check_trigger,
   first,
+  once,
   broadcast,
   gather,
   split,
@@ -125,10 +126,15 @@ class Group {
   bool is_first() const noexcept {
     return !open_sections_.empty() && open_sections_.back().is_first;
   }
-  Status first_end() { return end_section(nullptr, nullptr); }
-  Status first_fail(const char* type, const char* text) {
-    return end_section(type != nullptr ? type : "", text != nullptr ? text : "");
+  /// @param type, text  What the outcome brings to the others; cut like that of a failure.
+  Status first_end(std::string_view type = {}, std::string_view text = {}) {
+    return end_section(engine::OutcomeKind::ok, type, text);
   }
+  Status first_fail(std::string_view type, std::string_view text) {
+    return end_section(engine::OutcomeKind::failed, type, text);
+  }
+  /// Nodes exchange whole rounds only, and sections are rounds there.
+  bool is_round_based() const noexcept { return is_wide_ && !around_.can_publish; }
   /// Of the last section that this member has seen the end of.
   const std::optional<SectionEnd>& section_end() const noexcept { return section_end_; }
 
@@ -164,7 +170,6 @@ class Group {
   std::string obituary(std::uint32_t local_member) const;
   std::string whereabouts(const RankSet& ranks) const;
   Status broken(const Call& call) const;
-  bool is_round_based() const noexcept { return is_wide_ && !around_.can_publish; }
   bool speaks() const noexcept { return leader_ != nullptr || sections_ != nullptr; }
   node::SectionRing::IsGone gone_test() const;
   engine::Outcome outcome_if_dead(const node::LocalGroup::Inquiry& inquiry) const;
@@ -174,7 +179,7 @@ class Group {
   Status take_turn(const Call& call, Attempt attempt);
   Result<SectionEnd> wait_for_outcome(const Call& call, Attempt attempt);
   Status judge(const Call& call, const SectionRules& rules, const SectionEnd& end) const;
-  Status end_section(const char* failure_type, const char* failure);
+  Status end_section(engine::OutcomeKind kind, std::string_view type, std::string_view text);
   Status publish(const Call& call, Attempt attempt, const engine::Outcome& outcome);
   Status exit_barrier(Call call);
   std::string first_text(const engine::Outcome& outcome) const;

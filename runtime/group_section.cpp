@@ -75,7 +75,7 @@ Status Group::first_begin(Call call, const SectionRules& rules) {
   return {};
 }
 
-Status Group::end_section(const char* failure_type, const char* failure) {
+Status Group::end_section(engine::OutcomeKind kind, std::string_view type, std::string_view text) {
   if (open_sections_.empty()) {
     return {LOCKSTEP_E_STATE, "the end of a section without lockstep_first_begin on this group"};
   }
@@ -85,19 +85,18 @@ Status Group::end_section(const char* failure_type, const char* failure) {
   const Call call = open.named();
   if (open.is_first) {
     engine::Outcome outcome;
-    outcome.kind = failure == nullptr ? engine::OutcomeKind::ok : engine::OutcomeKind::failed;
+    const bool has_failed = kind == engine::OutcomeKind::failed;
+    outcome.kind = kind;
     outcome.signature = call.signature();
     outcome.first = ranks_[self_];
     outcome.is_final =
-        failure == nullptr || open.rules.policy != LOCKSTEP_RETRY_NEXT || !has_next(open.attempt);
+        !has_failed || open.rules.policy != LOCKSTEP_RETRY_NEXT || !has_next(open.attempt);
     outcome.site = call.text();
-    if (failure != nullptr) {
-      outcome.type = failure_type;
-      outcome.text = failure;
-    }
+    outcome.type = type;
+    outcome.text = text;
     section_end_ = SectionEnd{open.attempt, outcome};
     if (Status status = publish(call, open.attempt, outcome); !status.ok()) return status;
-    if (failure != nullptr && open.rules.policy == LOCKSTEP_ABORT_JOB) {
+    if (has_failed && open.rules.policy == LOCKSTEP_ABORT_JOB) {
       abort_job(fmt::format("{}: {}", call.text(), first_text(outcome)));
     }
   }

@@ -177,7 +177,7 @@ class Exchange {
   std::vector<std::size_t> wait_of_;  ///< plan step -> waits_ index
   std::vector<bool> lost_;
   std::uint64_t rank_end_ = 0;  ///< no member has this job rank or a higher one
-  Nanos inquire_at_ = kNever;  ///< set by a loss that this node does not wait for
+  Nanos inquire_at_ = kNever;   ///< set by a loss that this node does not wait for
   Census census_;
   std::uint32_t question_ = 0;       ///< number of this node's last question
   std::array<Freeze, 2> freezes_{};  ///< by parity, like the inboxes

@@ -35,9 +35,9 @@ std::optional<std::uint32_t> number(std::string_view digits) {
 }  // namespace
 
 std::string encode_outcome(const Outcome& outcome) {
-  // A zero would end the record early where zeros end it.
   std::string text = outcome.text.substr(0, kOutcomeTextMax);
-  std::replace(text.begin(), text.end(), '\0', ' ');
+  // A zero would end a failure's text early where zeros end records. What once() sends is kept.
+  if (outcome.kind != OutcomeKind::ok) std::replace(text.begin(), text.end(), '\0', ' ');
   return fmt::format("{}{}{:08x}{:08x}{}\n{}\n{}", static_cast<char>(outcome.kind),
                      outcome.is_final ? kFinal : kGoesOn, outcome.signature, outcome.first,
                      line(outcome.site, kSiteMax), line(outcome.type, kOutcomeTypeMax), text);

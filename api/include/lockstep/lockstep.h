@@ -488,5 +488,6 @@ LOCKSTEP_API lockstep_status_t lockstep_request_trigger(const lockstep_request_t
 }
 #endif
 
+#include "lockstep/bytes.h"  /* byte strings that one rank makes, or every one, for all */
 #include "lockstep/saving.h" /* files and checkpoints that all ranks save together */
 #endif

@@ -149,6 +149,21 @@ class DescriptorBuffer final : public std::streambuf {
   std::array<char, 1 << 16> room_;
 };
 
+/// Lets `writer` write to the descriptor as to a stream; keeps what it throws.
+template <class F>
+int write_through(int descriptor, F& writer, std::exception_ptr& failure) noexcept {
+  try {
+    DescriptorBuffer buffer(descriptor);
+    std::ostream stream(&buffer);
+    writer(stream);
+    stream.flush();
+    return stream.good() ? 0 : 1;
+  } catch (...) {
+    failure = std::current_exception();
+    return 1;
+  }
+}
+
 /// "std::runtime_error" of what was thrown as one.
 inline std::string type_name(const std::exception& error) {
   const char* const mangled = typeid(error).name();
@@ -373,6 +388,88 @@ class Group {
     std::array<char, sizeof(T)> room;
     std::copy(bytes.begin(), bytes.end(), room.begin());
     return std::bit_cast<T>(room);
+  }
+
+  /// Everybody's bytes, by group rank, on every member.
+  std::vector<std::string> gather(std::string_view bytes, const Options& options = {},
+                                  const Where& where = Where::current()) {
+    const lockstep_call_t call = options.at(where);
+    void* all = nullptr;
+    std::vector<std::size_t> lengths(size());
+    detail::check(
+        lockstep_gather(handle_.get(), bytes.data(), bytes.size(), &call, &all, lengths.data()));
+    const std::unique_ptr<void, void (*)(void*)> owner(all, lockstep_free);
+    std::vector<std::string> parts;
+    const char* at = static_cast<const char*>(all);
+    for (const std::size_t length : lengths) {
+      parts.emplace_back(at, length);
+      at += length;
+    }
+    return parts;
+  }
+
+  /// Runs `f` on one member and gives what it returns to all: once(f) is std::call_once for a
+  /// group, with a result. If `f` throws, that member gets its own exception, the others
+  /// FirstFailed.
+  template <std::invocable F>
+  requires std::convertible_to<std::invoke_result_t<F>, std::string> std::string once(
+      F&& f, const SectionOptions& options = {}, const Where& where = Where::current()) {
+    std::string all;
+    once([&](std::ostream& stream) { stream << std::string(std::forward<F>(f)()); },
+         [&](std::string_view piece) { all += piece; }, options, where);
+    return all;
+  }
+  /// The same for what is too long to be held at once: what `produce` writes, in pieces.
+  template <std::invocable<std::ostream&> F, std::invocable<std::string_view> G>
+  void once(F&& produce, G&& consume, const SectionOptions& options = {},
+            const Where& where = Where::current()) {
+    struct Job {
+      F& produce;
+      G& consume;
+      lockstep_once_work_t& work;
+      std::exception_ptr failure{};
+      std::string type{};
+      std::string text{};
+
+      /// Leaves the exception for the others.
+      void explain() noexcept {
+        try {
+          if (failure) std::rethrow_exception(failure);
+        } catch (const std::exception& error) {
+          type = detail::type_name(error);
+          text = error.what();
+          work.type = type.c_str();
+          work.text = text.c_str();
+        } catch (...) {
+          work.text = "it threw something that is not a std::exception";
+        }
+      }
+    };
+    lockstep_once_work_t work{};
+    Job job{produce, consume, work};
+    work.size = sizeof work;
+    work.produce_context = work.consume_context = &job;
+    work.produce = [](int descriptor, void* context) -> int {
+      auto& mine = *static_cast<Job*>(context);
+      if (detail::write_through(descriptor, mine.produce, mine.failure) == 0) return 0;
+      mine.explain();
+      return 1;
+    };
+    work.consume = [](const void* bytes, std::size_t length, void* context) -> int {
+      auto& mine = *static_cast<Job*>(context);
+      try {
+        mine.consume(std::string_view(static_cast<const char*>(bytes), length));
+        return 0;
+      } catch (...) {
+        mine.failure = std::current_exception();
+        return 1;
+      }
+    };
+    const lockstep_call_t call = options.at(where);
+    const lockstep_section_t section = options.section();
+    const lockstep_status_t status = lockstep_once(handle_.get(), &section, &work, &call);
+    if (job.failure) std::rethrow_exception(job.failure);
+    detail::check(status);
   }
 
   /// Prints every member's text in rank order, on the group's rank 0.
@@ -607,16 +704,7 @@ class Session {
     } job{writer, nullptr};
     const auto write = [](int descriptor, void* context) -> int {
       auto& mine = *static_cast<Job*>(context);
-      try {
-        detail::DescriptorBuffer buffer(descriptor);
-        std::ostream stream(&buffer);
-        mine.writer(stream);
-        stream.flush();
-        return stream.good() ? 0 : 1;
-      } catch (...) {
-        mine.failure = std::current_exception();
-        return 1;
-      }
+      return detail::write_through(descriptor, mine.writer, mine.failure);
     };
     const lockstep_status_t status = lockstep_save(handle_.get(), path.c_str(), write, &job);
     if (job.failure) std::rethrow_exception(job.failure);
