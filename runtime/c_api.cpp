@@ -81,8 +81,6 @@ void* copy_out(const void* bytes, std::size_t length) {
 namespace {
 
 constexpr std::size_t kReasonTextMax = LOCKSTEP_REASON_TEXT_MAX - 1;
-constexpr const char* kBadTimeout =
-    "timeout_ns is negative; use LOCKSTEP_DEFAULT, LOCKSTEP_FOREVER or a positive number";
 
 }  // namespace
 }  // namespace lockstep::c_api

@@ -47,6 +47,8 @@ inline lockstep_status_t pass_on(const Status& status) {
   return status.is(LOCKSTEP_AGAIN) ? LOCKSTEP_AGAIN : keep(status);
 }
 
+inline constexpr const char* kBadTimeout =
+    "timeout_ns is negative; use LOCKSTEP_DEFAULT, LOCKSTEP_FOREVER or a positive number";
 inline bool is_bad_timeout(const lockstep_call_t* call) {
   return call != nullptr && call->timeout_ns < LOCKSTEP_FOREVER;
 }

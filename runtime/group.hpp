@@ -35,6 +35,8 @@ enum class Operation : std::uint8_t {
   checkpoint_save,
   checkpoint_latest,
   checkpoint_load,
+  scope,
+  at_most,
   catch_up,  ///< the hidden round that keeps a first from running too far ahead
 };
 const char* operation_name(Operation operation);
@@ -94,6 +96,14 @@ class Group {
   Status first_begin(const Call& call);
   Status first_end(const char* failure);
 
+  /// An open "at most k at a time" of this member. The caller's name is not promised to live.
+  struct Waves {
+    std::uint32_t width;
+    Call call;
+    std::optional<std::string> name;
+  };
+  std::optional<Waves>& waves() noexcept { return waves_; }
+
  private:
   struct Watch;  // what a long wait keeps an eye on
 
@@ -144,6 +154,7 @@ class Group {
   };
   std::vector<OpenSection> open_sections_;
   std::uint64_t splits_ = 0;
+  std::optional<Waves> waves_;
 };
 
 }  // namespace lockstep

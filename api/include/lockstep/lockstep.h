@@ -341,9 +341,14 @@ LOCKSTEP_API lockstep_status_t lockstep_split_range(uint64_t total, uint32_t par
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
+/** What ranks share. Printing knows the first two; lockstep/scopes.h has them all. */
 typedef enum lockstep_scope {
-  LOCKSTEP_PER_JOB = 0, /**< the main process prints */
-  LOCKSTEP_PER_NODE = 1 /**< each node's main process prints */
+  LOCKSTEP_PER_JOB = 0,
+  LOCKSTEP_PER_NODE = 1,
+  LOCKSTEP_PER_NUMA = 2,       /**< an L3 cache or NUMA domain, as `lockstep topo` shows them */
+  LOCKSTEP_PER_SWITCH = 3,     /**< the lowest switch above the node */
+  LOCKSTEP_PER_GPU = 4,        /**< reserved */
+  LOCKSTEP_PER_FILE_SYSTEM = 5 /**< the files at a path */
 } lockstep_scope_t;
 
 /** Prints `text` and a newline to stdout in one write, on the scope's main processes. Local. */
@@ -428,4 +433,5 @@ LOCKSTEP_API lockstep_status_t lockstep_request_trigger(const lockstep_request_t
 #endif
 
 #include "lockstep/saving.h" /* files and checkpoints that all ranks save together */
+#include "lockstep/scopes.h" /* groups of those who share something; at most k at a time */
 #endif

@@ -27,6 +27,8 @@
 #include <vector>
 
 #include "lockstep/lockstep.h"
+#include "lockstep/scope.hpp"
+#include "lockstep/trigger_report.hpp"
 
 namespace lockstep {
 
@@ -320,6 +322,18 @@ class Group {
     return Group(group, true);
   }
 
+  // In lockstep/scopes.hpp:
+  /// The members that share something with this one. Borrowed; ends with this group.
+  Group group_of(const Scope& scope, const Options& options = {},
+                 const Where& where = Where::current());
+  /// Into how many such groups this one falls.
+  std::uint32_t count_of(const Scope& scope, const Options& options = {},
+                         const Where& where = Where::current());
+  /// Runs `f` on all members, but on k at a time only; returns when all have.
+  template <std::invocable F>
+  std::invoke_result_t<F> at_most(std::uint32_t k, F&& f, const Options& options = {},
+                                  const Where& where = Where::current());
+
  private:
   struct Free {
     bool is_owner;
@@ -333,46 +347,6 @@ class Group {
 
 // ---- session
 // --------------------------------------------------------------------------------------
-
-enum class Scope { node, job };
-
-enum class Reason : std::int32_t {
-  set = LOCKSTEP_REASON_SET,
-  signal = LOCKSTEP_REASON_SIGNAL,
-  time_limit = LOCKSTEP_REASON_TIME_LIMIT,
-  preemption = LOCKSTEP_REASON_PREEMPTION,
-  cancel = LOCKSTEP_REASON_CANCEL,
-  request = LOCKSTEP_REASON_REQUEST,
-  suspend = LOCKSTEP_REASON_SUSPEND,
-  resume = LOCKSTEP_REASON_RESUME,
-};
-
-enum class Requeue {
-  no_opinion = LOCKSTEP_REQUEUE_NO_OPINION,
-  wanted = LOCKSTEP_REQUEUE_WANTED,
-  never = LOCKSTEP_REQUEUE_NEVER,
-};
-
-/// Why the trigger fired; the same on all ranks. See lockstep_trigger_report_t.
-struct TriggerReport {
-  Reason reason;
-  std::uint32_t rank;  ///< where it came from
-  std::string host;
-  int signal;                                    ///< 0: none
-  std::optional<std::chrono::nanoseconds> left;  ///< to the job's time limit, when it was noticed
-  std::uint64_t check;                           ///< number of the check that fired, from 1
-  std::string text;
-
-  explicit TriggerReport(const lockstep_trigger_report_t& report)
-      : reason(static_cast<Reason>(report.reason)),
-        rank(report.rank),
-        host(report.host),
-        signal(report.signal),
-        check(report.check),
-        text(report.text) {
-    if (report.left_ns != INT64_MAX) left = std::chrono::nanoseconds(report.left_ns);
-  }
-};
 
 /// This process's membership in the job. Joins when made, leaves when destroyed.
 class Session {
@@ -420,6 +394,24 @@ class Session {
                                       const Where& where = Where::current()) {
     return local_.first(options, where);
   }
+
+  // In lockstep/scopes.hpp:
+  /// As those of the job's group.
+  Group group_of(const Scope& scope, const Options& options = {},
+                 const Where& where = Where::current());
+  std::uint32_t count_of(const Scope& scope, const Options& options = {},
+                         const Where& where = Where::current());
+  /// One goes first of those who share something: first(Scope::file_system(folder), prepare).
+  template <std::invocable F>
+  std::invoke_result_t<F> first(const Scope& scope, F&& f, const Options& options = {},
+                                const Where& where = Where::current());
+  FirstScope first(const Scope& scope, const Options& options = {},
+                   const Where& where = Where::current());
+  /// At most k at a time of those who share something: at_most(2, Scope::node, unpack).
+  template <std::invocable F>
+  std::invoke_result_t<F> at_most(std::uint32_t k, const Scope& scope, F&& f,
+                                  const Options& options = {},
+                                  const Where& where = Where::current());
 
   /// Runs `f` on some processes only. Does not wait for anybody.
   template <std::invocable F>
@@ -516,9 +508,8 @@ class Session {
   }
 
   /// Prints once per node (as Accelerate does) or once per job.
-  void print(const std::string& text, Scope scope = Scope::node) {
-    detail::check(lockstep_print(
-        handle_.get(), scope == Scope::job ? LOCKSTEP_PER_JOB : LOCKSTEP_PER_NODE, text.c_str()));
+  void print(const std::string& text, const Scope& scope = Scope::node) {
+    detail::check(lockstep_print(handle_.get(), scope.scope(), text.c_str()));
   }
   void print_in_order(const std::string& text, const Options& options = {},
                       const Where& where = Where::current()) {
@@ -573,3 +564,4 @@ class Session {
 }  // namespace lockstep
 
 #include "lockstep/saving.hpp"  // files and checkpoints that all ranks save together
+#include "lockstep/scopes.hpp"  // groups of those who share something; at most k at a time
