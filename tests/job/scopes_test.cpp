@@ -218,6 +218,33 @@ TEST_F(Scopes, ALinkToNothingIsToldToAll) {
   EXPECT_NE(text.find("link to something that is not there"), std::string::npos) << text;
 }
 
+TEST_F(Scopes, EachFileSystemHasOneSaver) {
+  lockstep::save_together(s.job(), folder / "model", [&](std::ostream& out) { out << s.rank(); },
+                          {.saver = lockstep::Saver::each_file_system, .visible_everywhere = true});
+  EXPECT_EQ(text_of(folder / "model"), "0");
+  EXPECT_EQ(entries(), 1u);
+  // A folder for each rank is one for each.
+  const auto own = folder / std::to_string(s.rank());
+  std::filesystem::create_directory(own);
+  int calls = 0;
+  lockstep::save_together(s.job(), own / "model",
+                          [&](std::ostream& out) { ++calls, out << s.rank(); },
+                          {.saver = lockstep::Saver::each_file_system, .visible_everywhere = true});
+  EXPECT_EQ(text_of(own / "model"), std::to_string(s.rank()));
+  EXPECT_EQ(calls, 1);
+  const bool last = s.is_last_process();
+  EXPECT_EQ(status_of([&] {
+              lockstep::save_together(s.job(), own / "model",
+                                      [&](std::ostream& out) {
+                                        if (last) out.setstate(std::ios::badbit);
+                                      },
+                                      {.saver = lockstep::Saver::each_file_system});
+            }),
+            LOCKSTEP_E_IO);
+  expect_common(text);
+  EXPECT_EQ(text_of(own / "model"), last ? std::to_string(s.rank()) : "");
+}
+
 /// Counts in memory that all ranks of the machine share: who is inside, and the most at a time.
 class Inside {
  public:
