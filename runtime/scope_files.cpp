@@ -166,7 +166,10 @@ class SameFiles::Search {
     if (Status verdict = agree(group_, call_, status); !verdict.ok()) return verdict;
     Result<std::vector<Rank>> read = share_each(group_, call_, found);
     if (!read.ok()) return read.status();
-    probe.finish(found == group_.rank());
+    if (found == group_.rank()) probe.remove();
+    // Not before everybody knows that it is removed does anybody stop to feel responsible.
+    if (Status gone = group_.round(call_); !gone.ok()) return gone;
+    probe.finish();
     if ((all.word & kSomebodyCouldNot) != 0) tell_doubt(views, *read);
     return filesystem::same_files(facts_, views, *read);
   }

@@ -47,10 +47,10 @@ bool read_number(std::string_view text, std::uint64_t& number) {
 
 bool parse_line(std::string_view line, Mount& mount) {
   // id parent major:minor root point options [optional fields] - type source options
-  constexpr std::size_t kOptional = 6;
+  constexpr std::ptrdiff_t kOptional = 6;
   const auto fields = fields_of(line);
-  const auto dash =
-      std::find(fields.begin() + std::min(kOptional, fields.size()), fields.end(), "-");
+  const auto optional = fields.begin() + std::min(kOptional, std::ssize(fields));
+  const auto dash = std::find(optional, fields.end(), "-");
   if (fields.end() - dash < 3) return false;
   if (!read_number(fields[0], mount.id) || !read_number(fields[1], mount.parent)) return false;
   mount.root = unescape(fields[3]);

@@ -100,9 +100,7 @@ std::optional<Rank> Probe::read(Nanos patience) const {
   }
 }
 
-void Probe::finish(bool is_mine) {
-  is_finished_ = true;
-  if (!is_mine) return;
+void Probe::remove() {
   struct stat mine {};
   const bool has_time = fstatat(folder_, name_.c_str(), &mine, AT_SYMLINK_NOFOLLOW) == 0;
   unlinkat(folder_, name_.c_str(), 0);

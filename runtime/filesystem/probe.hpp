@@ -22,8 +22,8 @@ class Probe {
   /// @param folder  Borrowed.
   /// @param nonce   The same on all members; of no other probe.
   Probe(int folder, std::uint64_t nonce);
-  /// Removes the name, unless finish() has left that to the one who made it: when the call breaks
-  /// off, because somebody was killed, any of those who are left will do.
+  /// Removes the name, unless the probe is finished: when the call breaks off, because somebody was
+  /// killed, any of those who are left will do.
   ~Probe();
   Probe(const Probe&) = delete;
   Probe& operator=(const Probe&) = delete;
@@ -35,9 +35,11 @@ class Probe {
   /// @param patience  How long to look again while there is none.
   std::optional<Rank> read(Nanos patience) const;
 
-  /// When all have read it: removed by the one who made it, who also removes what killed jobs have
-  /// left in the folder before.
-  void finish(bool is_mine);
+  /// When all have read it, by the one who made it: removes it, and what killed jobs have left in
+  /// the folder before.
+  void remove();
+  /// When it is known to be removed.
+  void finish() noexcept { is_finished_ = true; }
 
   const std::string& name() const noexcept { return name_; }
 

@@ -51,9 +51,7 @@ TEST_F(ProbeTest, AllReadTheOneWhoMadeIt) {
   EXPECT_EQ(a.read(0), Rank{3});
   EXPECT_EQ(b.read(0), Rank{3});
   EXPECT_EQ(entries(), 1u);
-  b.finish(false);
-  EXPECT_EQ(entries(), 1u);
-  a.finish(true);
+  a.remove();
   EXPECT_EQ(entries(), 0u);
 }
 
@@ -93,7 +91,12 @@ TEST_F(ProbeTest, WaitsForANameThatIsSeenLate) {
 TEST_F(ProbeTest, WhoeverIsLeftRemovesTheName) {
   Probe killed(place.get(), 1);
   EXPECT_TRUE(killed.make(0).ok());
-  { Probe left(place.get(), 1); }
+  {
+    Probe done(place.get(), 1);
+    done.finish();
+  }
+  EXPECT_EQ(entries(), 1u);
+  { const Probe left(place.get(), 1); }
   EXPECT_EQ(entries(), 0u);
 }
 
@@ -105,7 +108,7 @@ TEST_F(ProbeTest, WhatKilledJobsHaveLeftGoesWithTheNext) {
   std::ofstream(folder / ".lockstep-probe-file") << "x";
   Probe probe(place.get(), 1);
   EXPECT_TRUE(probe.make(0).ok());
-  probe.finish(true);
+  probe.remove();
   EXPECT_FALSE(fs::is_symlink(folder / ".lockstep-probe-00000000000000aa"));
   EXPECT_TRUE(fs::is_symlink(folder / ".lockstep-probe-00000000000000bb")) << "it may go on";
   EXPECT_TRUE(fs::is_symlink(folder / ".lockstep-probe-of-mine")) << "it is nobody's of ours";
