@@ -3,8 +3,10 @@
 // many
 //                                   rounds; paths one after the other
 //        scope_job prepare PATH     one of each file system prepares, and the others find it
+//        scope_job die PATH         at most two at a time, and rank 3 is killed when it is its turn
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -53,6 +55,20 @@ void prepare(lockstep::Session& job, const std::string& path) {
   });
 }
 
+void die(lockstep::Session& job) {
+  bool has_run = false;
+  try {
+    job.job().at_most(2, [&] {
+      has_run = true;
+      if (job.rank() == 3) raise(SIGKILL);
+    });
+    say(job, "all have run");
+  } catch (const lockstep::Error& error) {
+    say(job, std::string(lockstep_status_name(error.status())) + ": " + error.what());
+  }
+  say(job, has_run ? "has run" : "has not run");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -62,6 +78,7 @@ int main(int argc, char** argv) {
     for (int i = 2; i < argc; ++i) {
       if (what == "who") who(job, argv[i]);
       if (what == "prepare") prepare(job, argv[i]);
+      if (what == "die") die(job);
     }
     return 0;
   } catch (const std::exception& error) {

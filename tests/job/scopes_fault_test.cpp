@@ -122,6 +122,14 @@ TEST_F(ScopeViews, WhereNobodyCanWriteTheFolderItselfIsCompared) {
   expect(own, ranks);
 }
 
+// As a network file system that nobody may write to: its type is none that is known to be a
+// kernel's.
+TEST_F(ScopeViews, WhereNobodyCanWriteTypesSourcesAndNumbersAreCompared) {
+  const Finished finished = job("nothing", "who /proc");
+  expect(finished, all);
+  EXPECT_EQ(count(finished.output, "nothing can be written to /proc: "), 1u) << finished.output;
+}
+
 TEST_F(ScopeViews, WhoCannotWriteFindsWhatOthersHaveWritten) {
   LOCKSTEP_NEEDS_VIEW("partly_read_only");
   const Finished finished = job("partly_read_only", "who " + view());
@@ -232,6 +240,17 @@ TEST_P(ScopeFault, AKilledRankLeavesNothingWhereSomebodyIsLeft) {
   }
   std::printf("killed %d of %d times\n", losses, kills);
   EXPECT_GT(losses, kills / 2);
+}
+
+TEST_F(ScopeViews, WhoIsKilledWhenItIsItsTurnIsToldToAll) {
+  const Finished finished = run("LOCKSTEP_GRACE=2s LOCKSTEP_TIMEOUT=60s " LOCKSTEP_CLI
+                                " run --keep-going -n 8 --nodes 4 " SCOPE_JOB " die " +
+                                view());
+  EXPECT_EQ(finished.status, 137) << finished.output;
+  EXPECT_EQ(count(finished.output, "lost: scope_job.cpp:"), 7u) << finished.output;
+  EXPECT_EQ(count(finished.output, "gone: rank 3 on n1"), 7u) << finished.output;
+  EXPECT_EQ(count(finished.output, ": has run"), 3u) << "the waves before, and the rest of its own";
+  EXPECT_EQ(count(finished.output, ": has not run"), 4u) << finished.output;
 }
 
 }  // namespace

@@ -172,6 +172,11 @@ TEST_F(Scopes, OneFileSystemIsOneGroupAndOneGoesFirst) {
   const auto makers = everybodys(s.job(), has_made);
   EXPECT_EQ(std::count(makers.begin(), makers.end(), true), 1);
   EXPECT_EQ(text_of(folder / "made"), "0");
+  {
+    const auto section = s.first(shared, {.name = "as a scope"});
+    if (s.rank() == 0) std::filesystem::rename(folder / "made", folder / "renamed");
+  }
+  EXPECT_TRUE(std::filesystem::exists(folder / "renamed"));
   EXPECT_EQ(entries(), 1u) << "a probe leaves nothing";
 }
 
