@@ -26,9 +26,10 @@ extern "C" {
  * LOCKSTEP_PER_GPU          reserved.
  *
  * Ownership: the group is borrowed from `parent`. It ends with it, or with the session, and must
- * not be freed. Asked again, the same group comes back; and so it does for any scope that divides
- * `parent` in the same way: `parent` itself where all share it, lockstep_session_local() where the
- * job's nodes share nothing. Who needs a group of its own, for another thread, splits.
+ * not be freed. Asked again, the same group comes back, also if it is broken; and so it does for
+ * any scope that divides `parent` in the same way: `parent` itself where all share it,
+ * lockstep_session_local() where the job's nodes share nothing. Who needs a group of its own, for
+ * another thread, splits.
  *
  * Costs a few rounds the first time. Asked again, a file system costs one round, as it may have
  * been mounted anew, and the other scopes none.
