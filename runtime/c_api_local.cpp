@@ -47,7 +47,8 @@ lockstep_status_t lockstep_print(lockstep_session_t session, lockstep_scope_t sc
                                  const char* text) {
   if (!is_live(session)) return refuse(session);
   if (text == nullptr) return invalid("text is NULL");
-  if (scope != LOCKSTEP_PER_JOB && scope != LOCKSTEP_PER_NODE) return invalid("no such scope");
+  if (scope != LOCKSTEP_PER_JOB && scope != LOCKSTEP_PER_NODE)
+    return invalid("printing is per job or per node");
   return guard([&] {
     const bool speaks = scope == LOCKSTEP_PER_JOB ? of(session)->identity().rank == 0
                                                   : of(session)->local_rank() == 0;

@@ -8,6 +8,7 @@
 #include "runtime/checkpoint_load.hpp"
 #include "runtime/checkpoint_save.hpp"
 #include "runtime/save_together.hpp"
+#include "runtime/saving/replace_file.hpp"
 
 namespace lockstep::c_api {
 namespace {
@@ -104,17 +105,23 @@ lockstep_status_t lockstep_save_together(lockstep_group_t group, const char* pat
   if (is_empty(path) || writer == nullptr) return invalid("path or writer is empty");
   lockstep_save_options_t mine;
   if (!adopt(options, mine) || (mine.flags & ~(LOCKSTEP_SAVE_WAIT | LOCKSTEP_SAVE_VISIBLE)) != 0 ||
-      mine.saver < LOCKSTEP_SAVER_MAIN || mine.saver > LOCKSTEP_SAVER_EVERY_RANK ||
+      mine.saver < LOCKSTEP_SAVER_MAIN || mine.saver > LOCKSTEP_SAVER_EACH_FILE_SYSTEM ||
       is_bad_timeout(call)) {
     return invalid(kBadOptions);
   }
   return guard([&] {
-    const SaveWishes wishes{mine.saver == LOCKSTEP_SAVER_EVERY_RANK,
-                            (mine.flags & LOCKSTEP_SAVE_WAIT) != 0,
-                            (mine.flags & LOCKSTEP_SAVE_VISIBLE) != 0};
+    const Call made = make_call(Operation::save, call);
+    SaveWishes wishes{mine.saver == LOCKSTEP_SAVER_EVERY_RANK,
+                      (mine.flags & LOCKSTEP_SAVE_WAIT) != 0,
+                      (mine.flags & LOCKSTEP_SAVE_VISIBLE) != 0};
+    if (mine.saver == LOCKSTEP_SAVER_EACH_FILE_SYSTEM) {
+      auto part = the_session.load()->scopes().part_of(*of(group), LOCKSTEP_PER_FILE_SYSTEM,
+                                                       folder_of(path), made);
+      if (!part.ok()) return keep(part.status());
+      wishes.readers = part->group;
+    }
     const Nanos start = now();
-    const Status status = save_together(*of(group), make_call(Operation::save, call), path, wishes,
-                                        writer_of(writer, context));
+    const Status status = save_together(*of(group), made, path, wishes, writer_of(writer, context));
     if (status.ok()) the_session.load()->saw_save(path, now() - start);
     return pass_on(status);
   });

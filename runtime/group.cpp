@@ -42,6 +42,10 @@ const char* operation_name(Operation operation) {
       return "checkpoint_latest";
     case Operation::checkpoint_load:
       return "checkpoint_load";
+    case Operation::scope:
+      return "group_of";
+    case Operation::at_most:
+      return "at_most";
     case Operation::catch_up:
       return "process_first (catching up)";
     case Operation::exit_barrier:

@@ -41,6 +41,8 @@ enum class Operation : std::uint8_t {
   checkpoint_save,
   checkpoint_latest,
   checkpoint_load,
+  scope,
+  at_most,
   catch_up,      ///< the hidden round that keeps a first from running too far ahead
   exit_barrier,  ///< of a section that has one
 };
@@ -138,6 +140,14 @@ class Group {
   /// Of the last section that this member has seen the end of.
   const std::optional<SectionEnd>& section_end() const noexcept { return section_end_; }
 
+  /// An open "at most k at a time" of this member. The caller's name is not promised to live.
+  struct Waves {
+    std::uint32_t width;
+    Call call;
+    std::optional<std::string> name;
+  };
+  std::optional<Waves>& waves() noexcept { return waves_; }
+
  private:
   struct Watch;  // what a long wait keeps an eye on
   /// How the group lies on its nodes, which are numbered in the order of their lowest members.
@@ -223,6 +233,7 @@ class Group {
   std::vector<OpenSection> open_sections_;
   std::optional<SectionEnd> section_end_;
   std::uint64_t splits_ = 0;
+  std::optional<Waves> waves_;
 };
 
 }  // namespace lockstep

@@ -85,7 +85,8 @@ Status save_together(Group& group, const Call& call, const std::string& path,
   };
   Status status;
   std::optional<saving::Digest> saved;
-  if (wishes.by_everyone || group.rank() == 0) {
+  Group& readers = wishes.readers != nullptr ? *wishes.readers : group;
+  if (wishes.by_everyone || readers.rank() == 0) {
     saving::Digest digest;
     status =
         saving::save_file(path_of(group.rank()), writer, wishes.is_everywhere ? &digest : nullptr);
@@ -93,7 +94,9 @@ Status save_together(Group& group, const Call& call, const std::string& path,
   }
   if (!wishes.tells_all && !wishes.is_everywhere) return status;
   if (Status verdict = agree(group, call, status); !verdict.ok()) return verdict;
-  return wishes.is_everywhere ? await_everywhere(group, call, saved, path_of) : Status{};
+  if (!wishes.is_everywhere) return {};
+  const Status seen = await_everywhere(readers, call, saved, path_of);
+  return &readers == &group ? seen : agree(group, call, seen);
 }
 
 }  // namespace lockstep

@@ -13,6 +13,7 @@ struct SaveWishes {
   bool by_everyone = false;    ///< each its own file, with {rank} in the name
   bool tells_all = false;      ///< collective: the outcome is every member's
   bool is_everywhere = false;  ///< returns when every node sees it; tells all, too
+  Group* readers = nullptr;    ///< whose first saves for them; NULL: the whole group
 };
 
 /// See lockstep_save_together().

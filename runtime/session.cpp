@@ -91,6 +91,13 @@ void Session::saw_save(const std::string& path, Nanos took) {
 }
 
 void Session::free(Group* group) {
+  if (scopes_.owns(group)) return;
+  if (group == job_.get() || group == local_.get()) return;  // what is known of them stays
+  release(group);
+}
+
+void Session::release(Group* group) {
+  for (Group* const part : scopes_.forget(group)) release(part);
   std::lock_guard lock(groups_mutex_);
   std::erase_if(groups_, [group](const auto& owned) { return owned.get() == group; });
 }

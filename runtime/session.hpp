@@ -20,6 +20,7 @@
 #include "runtime/node/page.hpp"
 #include "runtime/observe/counters.hpp"
 #include "runtime/progress/port.hpp"
+#include "runtime/scopes.hpp"
 
 namespace lockstep {
 
@@ -40,6 +41,7 @@ class Session {
   const std::string& transport() const noexcept { return transport_; }
   /// Above each node; complete on node leaders.
   const std::vector<topology::SwitchPath>& switches() const noexcept { return around_->switches; }
+  const topology::SwitchPath& own_switches() const noexcept { return own_switches_; }
   bool is_attached() const noexcept { return bootstrap_->is_attached(); }
 
   Group& job() noexcept { return *job_; }
@@ -47,7 +49,9 @@ class Session {
 
   /// See lockstep_group_split(); nullptr where `colour` is LOCKSTEP_NO_GROUP.
   Result<Group*> split(Group& parent, std::uint32_t colour, const Call& call);
+  /// Not for groups that a scope has made: they end with their parent.
   void free(Group* group);
+  Scopes& scopes() noexcept { return scopes_; }
 
   /// What may ask the job to stop.
   lifecycle::Watch& watch() noexcept { return watch_; }
@@ -72,6 +76,7 @@ class Session {
   Status open_port();
   /// The same for who has to speak for its node since its leader is gone. Any thread.
   Result<progress::Port*> make_reachable();
+  void release(Group* group);
   void write_record() const;
   void carry_out_requeue();
   Result<lockstep_trigger_report_t> agree_on_cause(const Call& call,
@@ -93,6 +98,7 @@ class Session {
   std::mutex port_mutex_;  ///< of opening it late
   std::mutex groups_mutex_;
   std::vector<std::unique_ptr<Group>> groups_;
+  Scopes scopes_{*this};
   std::unique_ptr<SavesInFlight> saves_ = std::make_unique<SavesInFlight>();
   lifecycle::Watch watch_;
   lifecycle::Adviser adviser_;

@@ -61,9 +61,14 @@ std::string advice(int error, const std::string& folder) {
   }
 }
 
+std::string folder_of(const std::string& path) {
+  const auto slash = path.rfind('/');
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
 Replacement::Replacement(std::string path, Kind kind) : path_(std::move(path)), kind_(kind) {
   const auto slash = path_.rfind('/');
-  folder_path_ = slash == std::string::npos ? "." : slash == 0 ? "/" : path_.substr(0, slash);
+  folder_path_ = folder_of(path_);
   name_ = slash == std::string::npos ? path_ : path_.substr(slash + 1);
 }
 

@@ -56,6 +56,9 @@ class Replacement {
   bool has_replaced_ = false;
 };
 
+/// The folder that a path names a file in.
+std::string folder_of(const std::string& path);
+
 /// All of it, whatever write(2) takes at a time; false with errno set.
 bool write_all(int fd, std::string_view text);
 

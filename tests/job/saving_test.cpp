@@ -136,8 +136,8 @@ TEST_F(SaveTogether, BadOptionsAreRefused) {
                                   nullptr);
   };
   EXPECT_EQ(status(), LOCKSTEP_E_INVALID) << "no size";
-  options = {sizeof options, 2, 0};
-  EXPECT_EQ(status(), LOCKSTEP_E_INVALID) << "the saver is kept for one per file system";
+  options = {sizeof options, 3, 0};
+  EXPECT_EQ(status(), LOCKSTEP_E_INVALID) << "there is no such saver";
   options = {sizeof options, 0, 1u << 31};
   EXPECT_EQ(status(), LOCKSTEP_E_INVALID);
   struct {

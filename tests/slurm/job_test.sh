@@ -186,8 +186,12 @@ example() {
   expect_status 0
   expect_lines 1 '^all stopped at step [0-9]+ of 20'
   expect_lines 1 'the same on all 8 ranks'
+  expect_lines 1 '^  node caches   4 copies, one on each file system, of .* below /tmp$'
   local node
   for node in 0 1 2 3; do expect_lines 2 "^ *[0-7] .* n$node "; done
+  run srun --mpi=pmix -N4 -n8 "$ngram" --cache cache --node-cache "$here/node" --output words.model
+  expect_status 0
+  expect_lines 1 '^  node caches   one copy of '
 }
 
 "$case_name"

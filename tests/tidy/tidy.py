@@ -26,6 +26,7 @@ LAYERS = {
     "runtime/bootstrap": 3,
     "runtime/lifecycle": 3,
     "runtime/saving": 3,
+    "runtime/filesystem": 3,
     "runtime/plugin": 3,
     "runtime/node": 3,
     "runtime/engine": 4,

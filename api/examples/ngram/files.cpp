@@ -138,14 +138,18 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(const_cast<char*>(data_), size_);
 }
 
-TemporaryFolder::TemporaryFolder(const fs::path& parent, const std::string& prefix,
-                                 const std::string& unique) {
+void make_folder(const fs::path& path) {
   std::error_code error;
-  fs::create_directories(parent, error);
+  fs::create_directories(path, error);
   if (error) {
     throw std::runtime_error(
-        fmt::format("cannot make the folder {}: {}", parent.string(), error.message()));
+        fmt::format("cannot make the folder {}: {}", path.string(), error.message()));
   }
+}
+
+TemporaryFolder::TemporaryFolder(const fs::path& parent, const std::string& prefix,
+                                 const std::string& unique) {
+  make_folder(parent);
   sweep(parent, prefix);
   std::string path = (parent / (prefix + (unique.empty() ? "XXXXXX" : unique))).string();
   const bool is_made =

@@ -45,6 +45,9 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+/// Makes a folder and those above it, as far as they are not there; several may do it at once.
+void make_folder(const std::filesystem::path& path);
+
 /// A new folder, only for this user, removed with all it holds at the end of its owner.
 ///
 /// A killed owner leaves its folder; the owner's lock on it is gone then, and the next owner of a

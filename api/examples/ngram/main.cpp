@@ -1,6 +1,6 @@
 // All of "deferring execution" as one program: many ranks learn one n-gram model of a text. The
-// main process prepares the data while the others wait, each node's main process makes the node's
-// copy, all count their share and stop at the same step when one has seen enough, wait for
+// main process prepares the data while the others wait, one on each file system copies it to its
+// own, all count their share and stop at the same step when one has seen enough, wait for
 // everyone, and load the one model that main has saved. run() tells it in order; above it are its
 // chapters.
 #include "lockstep/lockstep.hpp"
@@ -27,6 +27,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using lockstep::Requeue;
+using lockstep::Scope;
 using lockstep::Session;
 
 /// Names that main has chosen and everybody knows. They are those of this run only, so that runs
@@ -37,10 +38,11 @@ struct Places {
   fs::path dataset;
 };
 
-/// The same on each node.
+/// The same on each file system.
 struct NodeCopy {
-  std::unique_ptr<TemporaryFolder> owner;  ///< on the node's main process
+  std::unique_ptr<TemporaryFolder> owner;  ///< on the one that has made it
   std::unique_ptr<const Dataset> data;
+  std::uint32_t copies = 0;  ///< in the whole job
 };
 
 /// Main chooses; broadcast tells the others, who need not even see the data file.
@@ -80,19 +82,23 @@ bool prepare(Session& session, const Options& options, const Places& places) {
   return true;
 }
 
-/// "Applying an operation on multiple workers": the main process of each node makes the node's
-/// copy, then all ranks of the node map it.
+/// "Applying an operation on multiple workers": one on each file system makes the copy there, be it
+/// each node's own disk or one that nodes share, and all map what is theirs.
 NodeCopy open_node_copy(Session& session, const Options& options, const Places& places) {
-  const std::string name =
-      fmt::format("{}-node{}", places.folder.filename().string(), session.node());
-  const fs::path copy = options.node_cache / ("lockstep-ngram-" + name) / "dataset";
+  together(session, "make the node caches", [&] { make_folder(options.node_cache); });
   NodeCopy node;
   together(session, "fill the node caches", [&] {
-    session.local_main_process_first([&] {
-      session.on_local_main_process([&] {
+    const Scope disk = Scope::file_system(options.node_cache);
+    lockstep::Group sharers = session.group_of(disk);
+    node.copies = session.count_of(disk);
+    const std::string name =
+        fmt::format("{}-rank{}", places.folder.filename().string(), sharers.member(0));
+    const fs::path copy = options.node_cache / ("lockstep-ngram-" + name) / "dataset";
+    sharers.first([&] {
+      if (sharers.rank() == 0) {
         node.owner = std::make_unique<TemporaryFolder>(options.node_cache, "lockstep-ngram-", name);
         write_atomically(copy, Dataset(places.dataset).file_bytes());
-      });
+      }
       node.data = std::make_unique<const Dataset>(copy);
     });
   });
@@ -149,14 +155,14 @@ void run(Session& session, const Options& options) {
   Report report(session, options);
   report.greeting();
 
-  // One goes first: in the job, then on each node.
+  // One goes first: in the job, then on each file system.
   const Places places = choose_places(session, options);
   together(session, "prepare the data set", [&] {
     session.main_process_first(
         [&] { report.dataset(places.dataset, prepare(session, options, places)); });
   });
   const NodeCopy node = open_node_copy(session, options, places);
-  report.node_caches(*node.data);
+  report.node_caches(*node.data, node.copies);
 
   // Act together on a trigger: all stop at the same step.
   Training training = resume(session, options, *node.data);

@@ -10,7 +10,7 @@ namespace ngram {
 struct Options {
   std::filesystem::path data;
   std::filesystem::path cache;       ///< shared by all nodes
-  std::filesystem::path node_cache;  ///< each node's own
+  std::filesystem::path node_cache;  ///< each node's own, or one that nodes share
   std::filesystem::path output = "ngram.model";
   std::filesystem::path checkpoint;  ///< empty: a run that is asked to stop is not to go on later
   std::uint32_t order = 5;

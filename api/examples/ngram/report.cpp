@@ -44,9 +44,10 @@ void Report::dataset(const std::string& where, bool is_new) {
   say(fmt::format("  data set      {} {}", is_new ? "prepared by rank 0 as" : "found as", where));
 }
 
-void Report::node_caches(const Dataset& data) {
-  say(fmt::format("  node caches   {} of {} and {} held-out words, below {}",
-                  session_.node_count() == 1 ? "one copy" : "a copy per node",
+void Report::node_caches(const Dataset& data, std::uint32_t copies) {
+  const std::string how_many =
+      copies == 1 ? "one copy" : fmt::format("{} copies, one on each file system,", copies);
+  say(fmt::format("  node caches   {} of {} and {} held-out words, below {}", how_many,
                   grouped(data.words()), grouped(data.held_out_words()),
                   options_.node_cache.string()));
   say(fmt::format("  early stop    {}",

@@ -22,7 +22,7 @@ class Report {
 
   void greeting();
   void dataset(const std::string& where, bool is_new);
-  void node_caches(const Dataset& data);
+  void node_caches(const Dataset& data, std::uint32_t copies);
   /// Says where an interrupted run goes on.
   void start_of_steps(const Training& training);
   /// At most some forty lines, however many steps there are.

@@ -197,8 +197,8 @@ typedef enum lockstep_policy {
   LOCKSTEP_RETRY_NEXT = 1,        /**< the next rank of the group goes first, and so on; if none
                                        succeeds, as LOCKSTEP_PROPAGATE with the last one's error */
   LOCKSTEP_CONTINUE_ON_ERROR = 2, /**< the others do the work as if it had succeeded */
-  LOCKSTEP_ABORT_JOB = 3          /**< every rank that learns of it says so and ends its process with
-                                       status LOCKSTEP_ABORT_STATUS */
+  LOCKSTEP_ABORT_JOB = 3          /**< every rank that learns of it says so and ends its process
+                                       with status LOCKSTEP_ABORT_STATUS */
 } lockstep_policy_t;
 #define LOCKSTEP_ABORT_STATUS 70
 
@@ -221,10 +221,10 @@ typedef struct lockstep_section {
  *
  * @param section  NULL: LOCKSTEP_PROPAGATE, without exit barrier.
  * @return LOCKSTEP_OK: do the work, then lockstep_first_end();
- *         LOCKSTEP_E_FIRST_FAILED: the first's section failed, lockstep_last_error() is its text with
- *         rank and host; do not do the work and do not call lockstep_first_end();
+ *         LOCKSTEP_E_FIRST_FAILED: the first's section failed, lockstep_last_error() is its text
+ *         with rank and host; do not do the work and do not call lockstep_first_end();
  *         LOCKSTEP_E_LOST: the same, and the first is gone; all live members agree on that;
- *         LOCKSTEP_E_DEADLINE: the same, and a timeout that was asked for has passed on this member;
+ *         LOCKSTEP_E_DEADLINE: the same, and a timeout that was asked for has passed here;
  *         LOCKSTEP_E_INVALID: the first's section has another name or policy; do neither, the group
  *         goes on; LOCKSTEP_E_UNSUPPORTED: LOCKSTEP_RETRY_NEXT over a transport without frames.
  *         A member that leaves a section out is found at the group's next round, as a mismatch. */
@@ -402,9 +402,14 @@ LOCKSTEP_API lockstep_status_t lockstep_split_range(uint64_t total, uint32_t par
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
+/** What ranks share. Printing knows the first two; lockstep/scopes.h has them all. */
 typedef enum lockstep_scope {
-  LOCKSTEP_PER_JOB = 0, /**< the main process prints */
-  LOCKSTEP_PER_NODE = 1 /**< each node's main process prints */
+  LOCKSTEP_PER_JOB = 0,
+  LOCKSTEP_PER_NODE = 1,
+  LOCKSTEP_PER_NUMA = 2,       /**< an L3 cache or NUMA domain, as `lockstep topo` shows them */
+  LOCKSTEP_PER_SWITCH = 3,     /**< the lowest switch above the node */
+  LOCKSTEP_PER_GPU = 4,        /**< reserved */
+  LOCKSTEP_PER_FILE_SYSTEM = 5 /**< the files at a path */
 } lockstep_scope_t;
 
 /** Prints `text` and a newline to stdout in one write, on the scope's main processes. Local. */
@@ -490,4 +495,5 @@ LOCKSTEP_API lockstep_status_t lockstep_request_trigger(const lockstep_request_t
 
 #include "lockstep/bytes.h"  /* byte strings that one rank makes, or every one, for all */
 #include "lockstep/saving.h" /* files and checkpoints that all ranks save together */
+#include "lockstep/scopes.h" /* groups of those who share something; at most k at a time */
 #endif

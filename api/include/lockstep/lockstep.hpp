@@ -2,176 +2,35 @@
 // it holds no logic of its own, so that C, C++ and Python mean the same.
 #pragma once
 
-#include <cxxabi.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
 #include <chrono>
 #include <concepts>
 #include <cstdint>
-#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <optional>
 #include <ostream>
 #include <ranges>
-#include <span>
-#include <stdexcept>
-#include <streambuf>
 #include <string>
 #include <string_view>
 #include <type_traits>
-#include <typeinfo>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "lockstep/call.hpp"
+#include "lockstep/descriptor_stream.hpp"
+#include "lockstep/error.hpp"
 #include "lockstep/lockstep.h"
+#include "lockstep/scope.hpp"
+#include "lockstep/section.hpp"
+#include "lockstep/trigger_report.hpp"
 
 namespace lockstep {
 
-// ---- errors
-// ---------------------------------------------------------------------------------------
-
-/// Base of everything lockstep throws. what() says what happened, why, and what to do.
-class Error : public std::runtime_error {
- public:
-  Error(lockstep_status_t status, const std::string& text)
-      : std::runtime_error(text), status_(status) {}
-  lockstep_status_t status() const noexcept { return status_; }
-
- private:
-  lockstep_status_t status_;
-};
-
-/// The caller's mistake; nothing changed (LOCKSTEP_E_INVALID .. _LIMIT).
-class UsageError : public Error {
-  using Error::Error;
-};
-/// Memory, descriptors or files of this process (LOCKSTEP_E_RESOURCE .. _UNSUPPORTED).
-class ResourceError : public Error {
-  using Error::Error;
-};
-/// How a section ended; see lockstep_outcome_t.
-struct Outcome {
-  enum class Kind {
-    ok = LOCKSTEP_OUTCOME_OK,
-    failed = LOCKSTEP_OUTCOME_FAILED,
-    dead = LOCKSTEP_OUTCOME_DEAD,
-  };
-  Kind kind;
-  std::uint32_t rank;      ///< who went first, as a job rank
-  std::uint32_t attempts;  ///< ranks that have tried
-  std::string host;
-  std::string site;  ///< the first's call
-  std::string type;  ///< of its failure
-  std::string text;
-
-  explicit Outcome(const lockstep_outcome_t& outcome)
-      : kind(static_cast<Kind>(outcome.kind)),
-        rank(outcome.rank),
-        attempts(outcome.attempts),
-        host(outcome.host),
-        site(outcome.site),
-        type(outcome.type),
-        text(outcome.text) {}
-};
-
-/// The rank that went first failed; what() is its text with rank and host. The group goes on.
-class FirstFailed : public Error {
-  using Error::Error;
-};
-/// The group cannot be used any more: a deadline, a mismatch, or a lost member.
-class BrokenGroup : public Error {
- public:
-  BrokenGroup(lockstep_status_t status, const std::string& text, std::vector<std::uint32_t> missing)
-      : Error(status, text), missing_(std::move(missing)) {}
-  /// Job ranks that were missing, in ascending order; empty for a mismatch.
-  const std::vector<std::uint32_t>& missing() const noexcept { return missing_; }
-
- private:
-  std::vector<std::uint32_t> missing_;
-};
-/// There is no session (LOCKSTEP_E_CONFIG .. _TRANSPORT).
-class SessionError : public Error {
-  using Error::Error;
-};
-
 namespace detail {
-
-[[noreturn]] inline void fail(lockstep_status_t status) {
-  const std::string text = lockstep_last_error();
-  if (status == LOCKSTEP_E_FIRST_FAILED) throw FirstFailed(status, text);
-  if (status >= -19) throw UsageError(status, text);
-  if (status >= -39) throw ResourceError(status, text);
-  if (status >= -79) {
-    std::vector<std::uint32_t> missing(lockstep_last_missing(nullptr, 0));
-    lockstep_last_missing(missing.data(), missing.size());
-    throw BrokenGroup(status, text, std::move(missing));
-  }
-  throw SessionError(status, text);
-}
-
-inline void check(lockstep_status_t status) {
-  if (status != LOCKSTEP_OK) fail(status);
-}
-
-/// Writes through to a descriptor; what lockstep_save's writer gets, as a stream.
-class DescriptorBuffer final : public std::streambuf {
- public:
-  explicit DescriptorBuffer(int descriptor) : descriptor_(descriptor) {
-    setp(room_.data(), room_.data() + room_.size());
-  }
-
- protected:
-  int_type overflow(int_type c) override {
-    if (sync() != 0) return traits_type::eof();
-    if (!traits_type::eq_int_type(c, traits_type::eof())) sputc(traits_type::to_char_type(c));
-    return traits_type::not_eof(c);
-  }
-  int sync() override {
-    const char* at = pbase();
-    while (at < pptr()) {
-      const ssize_t written = ::write(descriptor_, at, static_cast<std::size_t>(pptr() - at));
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return -1;
-      at += written;
-    }
-    setp(room_.data(), room_.data() + room_.size());
-    return 0;
-  }
-
- private:
-  int descriptor_;
-  std::array<char, 1 << 16> room_;
-};
-
-/// Lets `writer` write to the descriptor as to a stream; keeps what it throws.
-template <class F>
-int write_through(int descriptor, F& writer, std::exception_ptr& failure) noexcept {
-  try {
-    DescriptorBuffer buffer(descriptor);
-    std::ostream stream(&buffer);
-    writer(stream);
-    stream.flush();
-    return stream.good() ? 0 : 1;
-  } catch (...) {
-    failure = std::current_exception();
-    return 1;
-  }
-}
-
-/// "std::runtime_error" of what was thrown as one.
-inline std::string type_name(const std::exception& error) {
-  const char* const mangled = typeid(error).name();
-  int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> name(
-      abi::__cxa_demangle(mangled, nullptr, nullptr, &status), std::free);
-  return status == 0 ? name.get() : mangled;
-}
 
 /// Result of running `F` on some processes only: its value there, nothing elsewhere.
 template <class F>
@@ -190,95 +49,6 @@ Elsewhere<F> run_if(bool is_here, F&& f) {
 }
 
 }  // namespace detail
-
-// ---- calls
-// ----------------------------------------------------------------------------------------
-
-/// The place of a call. std::source_location in all but name: clang 14 has none.
-struct Where {
-  const char* file;
-  std::uint32_t line;
-  static constexpr Where current(const char* file = __builtin_FILE(),
-                                 std::uint32_t line = __builtin_LINE()) noexcept {
-    return {file, line};
-  }
-};
-
-/// How a call is made: wait_for_everyone({.name = "epoch end", .timeout = 5s}).
-struct Options {
-  const char* name = nullptr;  ///< members must agree on it; borrowed
-  /// Zero: the configured default. Negative: never give up.
-  std::chrono::nanoseconds timeout{0};
-
-  lockstep_call_t at(const Where& where) const noexcept {
-    const std::int64_t ns = timeout.count();
-    return {name, where.file, where.line, ns < 0 ? LOCKSTEP_FOREVER : ns};
-  }
-};
-
-/// What becomes of a section whose first fails or dies; see lockstep_policy_t.
-enum class Policy {
-  propagate = LOCKSTEP_PROPAGATE,
-  retry_next = LOCKSTEP_RETRY_NEXT,
-  continue_on_error = LOCKSTEP_CONTINUE_ON_ERROR,
-  abort_job = LOCKSTEP_ABORT_JOB,
-};
-
-/// How a section is made: main_process_first(f, {.policy = Policy::retry_next}).
-struct SectionOptions {
-  const char* name = nullptr;  ///< members must agree on it; borrowed until the section's begin
-  /// How long to wait for the first. Zero or negative: as long as it takes.
-  std::chrono::nanoseconds timeout{0};
-  Policy policy = Policy::propagate;  ///< members must agree on it
-  bool exit_barrier = false;          ///< nobody leaves before everybody is done; agreed too
-
-  lockstep_call_t at(const Where& where) const noexcept { return Options{name, timeout}.at(where); }
-  lockstep_section_t section() const noexcept {
-    return {sizeof(lockstep_section_t), static_cast<std::int32_t>(policy), exit_barrier ? 1 : 0};
-  }
-};
-
-/// An open section of which this process may be the first. Ends with the scope; a scope that is
-/// left by an exception tells the others so (use the callable form to tell them the exception's
-/// text).
-class [[nodiscard]] FirstScope {
- public:
-  FirstScope(lockstep_group_t group, const SectionOptions& options, const Where& where)
-      : group_(group), exceptions_(std::uncaught_exceptions()) {
-    const lockstep_call_t call = options.at(where);
-    const lockstep_section_t section = options.section();
-    detail::check(lockstep_first_begin(group, &section, &call));
-    is_first_ = lockstep_is_first(group) != 0;
-  }
-  FirstScope(const FirstScope&) = delete;
-  FirstScope& operator=(const FirstScope&) = delete;
-  ~FirstScope() {
-    if (!is_open_) return;
-    if (std::uncaught_exceptions() > exceptions_) {
-      fail("its section was left by an exception");
-    } else {
-      lockstep_first_end(group_);
-    }
-  }
-  /// This process goes first.
-  bool is_first() const noexcept { return is_first_; }
-  /// Ends the section now, with success.
-  void end() {
-    is_open_ = false;
-    detail::check(lockstep_first_end(group_));
-  }
-  /// Ends the section now and tells the others why it failed, and as what.
-  void fail(const char* why, const char* type = nullptr) noexcept {
-    is_open_ = false;
-    lockstep_first_fail(group_, type, why);
-  }
-
- private:
-  lockstep_group_t group_;
-  int exceptions_;
-  bool is_first_ = false;
-  bool is_open_ = true;
-};
 
 /// A round between its two halves. Finish it with wait(), or with test() until that returns true.
 class [[nodiscard]] Arrival {
@@ -490,6 +260,18 @@ class Group {
     return Group(group, true);
   }
 
+  // In lockstep/scopes.hpp:
+  /// The members that share something with this one. Borrowed; ends with this group.
+  Group group_of(const Scope& scope, const Options& options = {},
+                 const Where& where = Where::current());
+  /// Into how many such groups this one falls.
+  std::uint32_t count_of(const Scope& scope, const Options& options = {},
+                         const Where& where = Where::current());
+  /// Runs `f` on all members, but on k at a time only; returns when all have.
+  template <std::invocable F>
+  std::invoke_result_t<F> at_most(std::uint32_t k, F&& f, const Options& options = {},
+                                  const Where& where = Where::current());
+
  private:
   struct Free {
     bool is_owner;
@@ -503,46 +285,6 @@ class Group {
 
 // ---- session
 // --------------------------------------------------------------------------------------
-
-enum class Scope { node, job };
-
-enum class Reason : std::int32_t {
-  set = LOCKSTEP_REASON_SET,
-  signal = LOCKSTEP_REASON_SIGNAL,
-  time_limit = LOCKSTEP_REASON_TIME_LIMIT,
-  preemption = LOCKSTEP_REASON_PREEMPTION,
-  cancel = LOCKSTEP_REASON_CANCEL,
-  request = LOCKSTEP_REASON_REQUEST,
-  suspend = LOCKSTEP_REASON_SUSPEND,
-  resume = LOCKSTEP_REASON_RESUME,
-};
-
-enum class Requeue {
-  no_opinion = LOCKSTEP_REQUEUE_NO_OPINION,
-  wanted = LOCKSTEP_REQUEUE_WANTED,
-  never = LOCKSTEP_REQUEUE_NEVER,
-};
-
-/// Why the trigger fired; the same on all ranks. See lockstep_trigger_report_t.
-struct TriggerReport {
-  Reason reason;
-  std::uint32_t rank;  ///< where it came from
-  std::string host;
-  int signal;                                    ///< 0: none
-  std::optional<std::chrono::nanoseconds> left;  ///< to the job's time limit, when it was noticed
-  std::uint64_t check;                           ///< number of the check that fired, from 1
-  std::string text;
-
-  explicit TriggerReport(const lockstep_trigger_report_t& report)
-      : reason(static_cast<Reason>(report.reason)),
-        rank(report.rank),
-        host(report.host),
-        signal(report.signal),
-        check(report.check),
-        text(report.text) {
-    if (report.left_ns != INT64_MAX) left = std::chrono::nanoseconds(report.left_ns);
-  }
-};
 
 /// This process's membership in the job. Joins when made, leaves when destroyed.
 class Session {
@@ -590,6 +332,24 @@ class Session {
                                       const Where& where = Where::current()) {
     return local_.first(options, where);
   }
+
+  // In lockstep/scopes.hpp:
+  /// As those of the job's group.
+  Group group_of(const Scope& scope, const Options& options = {},
+                 const Where& where = Where::current());
+  std::uint32_t count_of(const Scope& scope, const Options& options = {},
+                         const Where& where = Where::current());
+  /// One goes first of those who share something: first(Scope::file_system(folder), prepare).
+  template <std::invocable F>
+  std::invoke_result_t<F> first(const Scope& scope, F&& f, const SectionOptions& options = {},
+                                const Where& where = Where::current());
+  FirstScope first(const Scope& scope, const SectionOptions& options = {},
+                   const Where& where = Where::current());
+  /// At most k at a time of those who share something: at_most(2, Scope::node, unpack).
+  template <std::invocable F>
+  std::invoke_result_t<F> at_most(std::uint32_t k, const Scope& scope, F&& f,
+                                  const Options& options = {},
+                                  const Where& where = Where::current());
 
   /// Runs `f` on some processes only. Does not wait for anybody.
   template <std::invocable F>
@@ -686,9 +446,8 @@ class Session {
   }
 
   /// Prints once per node (as Accelerate does) or once per job.
-  void print(const std::string& text, Scope scope = Scope::node) {
-    detail::check(lockstep_print(
-        handle_.get(), scope == Scope::job ? LOCKSTEP_PER_JOB : LOCKSTEP_PER_NODE, text.c_str()));
+  void print(const std::string& text, const Scope& scope = Scope::node) {
+    detail::check(lockstep_print(handle_.get(), scope.scope(), text.c_str()));
   }
   void print_in_order(const std::string& text, const Options& options = {},
                       const Where& where = Where::current()) {
@@ -734,3 +493,4 @@ class Session {
 }  // namespace lockstep
 
 #include "lockstep/saving.hpp"  // files and checkpoints that all ranks save together
+#include "lockstep/scopes.hpp"  // groups of those who share something; at most k at a time

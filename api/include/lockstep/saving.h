@@ -17,8 +17,11 @@ extern "C" {
 /** Who saves. */
 typedef enum lockstep_saver {
   LOCKSTEP_SAVER_MAIN = 0,      /**< the group's rank 0 */
-  LOCKSTEP_SAVER_EVERY_RANK = 1 /**< everybody a file of its own: {rank} in the path is the rank in
-                                     the job */
+  LOCKSTEP_SAVER_EVERY_RANK = 1, /**< everybody a file of its own: {rank} in the path is the rank in
+                                      the job */
+  LOCKSTEP_SAVER_EACH_FILE_SYSTEM = 2 /**< the lowest rank of those who see the same files in the
+                                           path's folder (lockstep/scopes.h), which has to be there;
+                                           finding that out is collective, also without flags */
 } lockstep_saver_t;
 
 /** The outcome of all is told to all: makes the call collective. */
@@ -35,10 +38,10 @@ typedef struct lockstep_save_options {
   uint32_t flags; /**< LOCKSTEP_SAVE_WAIT, LOCKSTEP_SAVE_VISIBLE */
 } lockstep_save_options_t;
 
-/** Saves as lockstep_save() does: on the group's main process, or on every rank. Without flags
- * nobody waits for anybody, and each member learns how its own file went; with one the call is
- * collective, and every member gets the same status: that of the lowest rank that failed, with its
- * rank and host in the text. Others' files may then have been saved.
+/** Saves as lockstep_save() does: on the group's main process, on every rank, or once on each file
+ * system. Without flags nobody waits for anybody, and each member learns how its own file went;
+ * with one the call is collective, and every member gets the same status: that of the lowest rank
+ * that failed, with its rank and host in the text. Others' files may then have been saved.
  *
  * A replaced file keeps its permissions, and owner and group as far as the process may give them;
  * a file that loses its group loses what the group could do and others could not.

@@ -95,6 +95,7 @@ struct Callback {
 enum class Saver : std::int32_t {
   main = LOCKSTEP_SAVER_MAIN,
   every_rank = LOCKSTEP_SAVER_EVERY_RANK,  ///< {rank} in the path is the rank in the job
+  each_file_system = LOCKSTEP_SAVER_EACH_FILE_SYSTEM,  ///< one of those who see the same files
 };
 
 struct SaveOptions {

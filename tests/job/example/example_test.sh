@@ -82,6 +82,8 @@ early_stop() {
   local rank
   for rank in 0 1 2 3 4 5 6 7; do echo "$rank $step"; done | cmp - table || fail "the table differs"
   grep -q 'asked: 2 steps gained too little' run.log || fail "nobody says that it asked"
+  # The nodes are emulated and share their disk.
+  grep -q '^  node caches   one copy of ' run.log || fail "not one copy"
   grep -q 'the same on all 8 ranks' run.log || fail "the ranks do not say that they agree"
   # One that cannot be pleased asks after its patience, whatever the text; step 1 has no gain.
   run 5 2 --patience 3 --min-gain 100
@@ -102,7 +104,7 @@ failures() {
   mv cache real_cache && : >cache
   run 8 4; expect_failure 'cannot make the folder .*/cache'
   rm cache && mv real_cache cache
-  # A node's main process fails, all others of the job have to end too.
+  # Whoever makes the copy fails, all others of the job have to end too.
   mv node real_node && : >node
   run 8 4; expect_failure 'cannot make the folder node'
   rm node && mv real_node node

@@ -1,0 +1,51 @@
+// Why the trigger fired, and what is to become of the job. Part of lockstep/lockstep.hpp.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "lockstep/lockstep.h"
+
+namespace lockstep {
+
+enum class Reason : std::int32_t {
+  set = LOCKSTEP_REASON_SET,
+  signal = LOCKSTEP_REASON_SIGNAL,
+  time_limit = LOCKSTEP_REASON_TIME_LIMIT,
+  preemption = LOCKSTEP_REASON_PREEMPTION,
+  cancel = LOCKSTEP_REASON_CANCEL,
+  request = LOCKSTEP_REASON_REQUEST,
+  suspend = LOCKSTEP_REASON_SUSPEND,
+  resume = LOCKSTEP_REASON_RESUME,
+};
+
+enum class Requeue {
+  no_opinion = LOCKSTEP_REQUEUE_NO_OPINION,
+  wanted = LOCKSTEP_REQUEUE_WANTED,
+  never = LOCKSTEP_REQUEUE_NEVER,
+};
+
+/// Why the trigger fired; the same on all ranks. See lockstep_trigger_report_t.
+struct TriggerReport {
+  Reason reason;
+  std::uint32_t rank;  ///< where it came from
+  std::string host;
+  int signal;                                    ///< 0: none
+  std::optional<std::chrono::nanoseconds> left;  ///< to the job's time limit, when it was noticed
+  std::uint64_t check;                           ///< number of the check that fired, from 1
+  std::string text;
+
+  explicit TriggerReport(const lockstep_trigger_report_t& report)
+      : reason(static_cast<Reason>(report.reason)),
+        rank(report.rank),
+        host(report.host),
+        signal(report.signal),
+        check(report.check),
+        text(report.text) {
+    if (report.left_ns != INT64_MAX) left = std::chrono::nanoseconds(report.left_ns);
+  }
+};
+
+}  // namespace lockstep
