@@ -21,15 +21,17 @@ namespace {
 using namespace lockstep::cli;
 
 // A new subcommand is one line here and one declaration in commands.hpp.
-constexpr std::array<AddCommand, 6> kCommands = {
-    add_run_command,  add_status_command, add_trigger_command,
-    add_info_command, add_topo_command,   add_bench_command,
+constexpr std::array<AddCommand, 10> kCommands = {
+    add_run_command,  add_status_command, add_trigger_command, add_info_command,
+    add_topo_command, add_bench_command,  add_barrier_command, add_first_command,
+    add_once_command, add_agent_command,
 };
 
 constexpr const char* kFooter =
     "Example:\n"
     "  lockstep run -n 8 --nodes 4 ./train     8 ranks on 4 emulated nodes of this machine\n"
     "  srun --mpi=pmix ./train                 the same program on a real cluster\n"
+    "  lockstep first -- fetch_data /shared    in a script that srun starts: one does it first\n"
     "\n"
     "'lockstep COMMAND --help' tells more; so does the manual page lockstep(1).";
 

@@ -4,6 +4,7 @@
 #include "api/cli/cpu_units.hpp"
 #include "api/cli/launcher.hpp"
 #include "api/cli/program.hpp"
+#include "api/cli/program_words.hpp"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -107,23 +108,6 @@ std::vector<CpuList> choose_cpus(const RunOptions& options, Rank ranks) {
 std::string make_job_name() {
   std::random_device random;
   return fmt::format("lockstep-{}-{:08x}", getpid(), random());
-}
-
-// The words after the options. An unknown option would be taken for the program's name.
-std::vector<std::string> program_words(const CLI::App& run) {
-  std::vector<std::string> words = run.remaining();
-  const auto mark = std::find(words.begin(), words.end(), kEndOfOptions);
-  if (mark == words.begin() && mark != words.end()) {
-    words.erase(mark);
-  } else if (mark != words.end()) {
-    *mark = "--";  // one of the program's own words
-  } else if (!words.empty() && words.front().starts_with("-")) {
-    throw CommandError(kExitBadUse, fmt::format("unknown option {}; 'lockstep run --help' lists "
-                                                "the known ones",
-                                                words.front()));
-  }
-  if (words.empty()) throw CommandError(kExitBadUse, "which program? none is given");
-  return words;
 }
 
 JobSpec make_job(const RunOptions& options, const Environment& environment,

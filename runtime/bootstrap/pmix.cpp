@@ -93,9 +93,12 @@ class Pmix final : public Bootstrap {
     identity_.rank = self_.rank;
     const Value size(self_, PMIX_RANK_WILDCARD, PMIX_JOB_SIZE);
     if (!size.number() || *size.number() == 0 || self_.rank >= *size.number()) {
-      return {LOCKSTEP_E_IDENTITY, fmt::format("the PMIx server of job {} does not say how many "
-                                               "processes there are (PMIX_JOB_SIZE)",
-                                               self_.nspace)};
+      return {LOCKSTEP_E_IDENTITY,
+              fmt::format("the PMIx server of job {} does not say how many processes there are "
+                          "(PMIX_JOB_SIZE); if another process of this task has joined before, a "
+                          "lockstep command of its script perhaps, type: PMIX_GDS_MODULE=hash "
+                          "PROGRAM",
+                          self_.nspace)};
     }
     identity_.size = *size.number();
     return map_nodes();

@@ -87,6 +87,25 @@ train() {
   expect_lines 3 '^1 a  b on n[0-2]$'
 }
 
+# The program's steps, at most those of all others apart; and one that fails stops all at that step.
+job_script() {
+  settings+=("PATH=$(dirname "$lockstep"):$PATH")
+  # shellcheck disable=SC2016 # for the task's shell
+  submit -- bash -c '[ "$RUN" -gt 0 ] && [ -d "/tmp/job-$SLURM_JOB_ID" ] && echo "$SLURM_PROCID $RUN $1"' step
+  ended 0
+  expect_lines 24 '^[0-7] [0-9]+ [123]$'
+  [ "$(cut -d' ' -f2 run.log | sort -u | wc -l)" -eq 1 ] || fail "RUN differs"
+  # shellcheck disable=SC2016 # for the task's shell
+  submit -- bash -c '[ "$SLURM_PROCID $1" != "5 2" ]' step
+  ended 3
+  expect_lines 8 '^task [0-7] stops after step 2$'
+  expect_lines 1 "^lockstep: trigger 'failed' fired at check 2: set, by rank 5 on n2\$"
+  # The four minutes that are left are less than the five.
+  submit -t 4 -- true
+  ended 3
+  expect_lines 8 '^task [0-7] stops after step 1$'
+}
+
 array() {
   local element
   mkdir cache-1 cache-2 cache-3

@@ -26,6 +26,7 @@ constexpr const char* kFooter =
     "  lockstep trigger 4711 --reason 'maintenance at noon'    all ranks leave at their next "
     "check\n"
     "  lockstep trigger 4711.0 stop                            only at a check named 'stop'\n"
+    "  lockstep trigger set stop; lockstep trigger check stop  in the job's own script\n"
     "\n"
     "A job notices it in lockstep_check_trigger(), on all ranks in the same call; one that never\n"
     "checks never does. What last_trigger() and LOCKSTEP_RECORD then say is 'request', who asked,\n"
@@ -172,7 +173,12 @@ void add_trigger_command(CLI::App& app, CommandContext& context) {
                                     command->add_option("--from", options->from)}) {
     hidden->group("");
   }
-  command->callback([options, &context] { trigger(*options, context); });
+  add_trigger_set_command(*command, context);
+  add_trigger_check_command(*command, context);
+  command->require_subcommand(0, 1);
+  command->callback([options, command, &context] {
+    if (command->get_subcommands().empty()) trigger(*options, context);
+  });
 }
 
 }  // namespace lockstep::cli

@@ -48,9 +48,9 @@ typedef struct lockstep_once_work {
  * policies hold (LOCKSTEP_CONTINUE_ON_ERROR is refused: there would be nothing to go on with).
  *
  * Up to 700 bytes travel with the section's outcome and reach everybody whoever dies. What is
- * longer is kept in a file without a name in the temporary folder ($TMPDIR) of the first and streamed in
- * rounds of 1 KiB, in bounded memory everywhere; for that all members must live, also under
- * LOCKSTEP_RETRY_NEXT.
+ * longer is kept in a file without a name in the temporary folder ($TMPDIR) of the first, and
+ * streamed in rounds of 1 KiB, in bounded memory everywhere; for that all members must live, also
+ * under LOCKSTEP_RETRY_NEXT.
  *
  * @return LOCKSTEP_OK: every piece was consumed here; LOCKSTEP_E_IO: this member's consumer wanted
  *         no more (the others are not affected), or, on the first, its producer failed;
