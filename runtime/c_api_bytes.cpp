@@ -22,7 +22,7 @@ lockstep_status_t lockstep_gather(lockstep_group_t group, const void* bytes, siz
   if (is_bad_timeout(call)) return invalid(kBadTimeout);
   return guard([&] {
     auto parts = gather_all(*of(group), make_call(Operation::gather, call),
-                                  {static_cast<const std::byte*>(bytes), length});
+                            {static_cast<const std::byte*>(bytes), length});
     if (!parts.ok()) return keep(parts.status());
     std::vector<std::byte> all;
     for (const auto& part : *parts) all.insert(all.end(), part.begin(), part.end());

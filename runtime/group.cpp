@@ -183,6 +183,7 @@ Result<std::unique_ptr<progress::Leader>> Group::make_leader(std::vector<Rank> l
 }
 
 Group::~Group() {
+  settle_sections();
   local_->leave();
   sections_.reset();
   leader_.reset();

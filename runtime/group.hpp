@@ -150,6 +150,20 @@ class Group {
 
  private:
   struct Watch;  // what a long wait keeps an eye on
+  /// The caller's name is not promised to live until the section's end.
+  struct OpenSection {
+    Attempt attempt;
+    bool is_first;
+    SectionRules rules;
+    Call call;
+    std::optional<std::string> name;
+
+    Call named() const {
+      Call copy = call;
+      copy.name = name ? name->c_str() : nullptr;
+      return copy;
+    }
+  };
   /// How the group lies on its nodes, which are numbered in the order of their lowest members.
   struct Layout {
     std::vector<NodeIndex> nodes;    ///< as nodes of the job
@@ -187,10 +201,13 @@ class Group {
   bool speaks_in_sections() const noexcept;
   Status stand_by();
   Status take_turn(const Call& call, Attempt attempt);
-  Result<SectionEnd> wait_for_outcome(const Call& call, Attempt attempt);
+  void settle_sections();
+  Status wait_for_outcome(const Call& call, Attempt attempt);
   Status judge(const Call& call, const SectionRules& rules, const SectionEnd& end) const;
+  void write_outcome(const Call& call, const OpenSection& open, engine::OutcomeKind kind,
+                     std::string_view type, std::string_view text);
   Status end_section(engine::OutcomeKind kind, std::string_view type, std::string_view text);
-  Status publish(const Call& call, Attempt attempt, const engine::Outcome& outcome);
+  Status publish(const Call& call, Attempt attempt, const std::string& record);
   Status exit_barrier(Call call);
   std::string first_text(const engine::Outcome& outcome) const;
   [[noreturn]] void abort_job(const std::string& why) const;
@@ -216,22 +233,13 @@ class Group {
 
   std::uint64_t section_ = 0;
   std::uint32_t sections_since_round_ = 0;
-  /// The caller's name is not promised to live until the section's end.
-  struct OpenSection {
-    Attempt attempt;
-    bool is_first;
-    SectionRules rules;
-    Call call;
-    std::optional<std::string> name;
-
-    Call named() const {
-      Call copy = call;
-      copy.name = name ? name->c_str() : nullptr;
-      return copy;
-    }
-  };
   std::vector<OpenSection> open_sections_;
   std::optional<SectionEnd> section_end_;
+  // In a loop all records of a section are alike: what was written or read last need not be
+  // encoded or decoded again.
+  std::string section_record_;         ///< that of section_end_
+  std::uint64_t section_own_key_ = 0;  ///< not 0: of this member's call that succeeded with it
+  node::SectionRing::Record section_room_;
   std::uint64_t splits_ = 0;
   std::optional<Waves> waves_;
 };

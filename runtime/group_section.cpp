@@ -53,13 +53,12 @@ Status Group::first_begin(Call call, const SectionRules& rules) {
       is_first = !local_->sections().is_released(attempt);
     }
     if (is_first) break;
-    Result<SectionEnd> end = wait_for_outcome(call, attempt);
-    if (!end.ok()) return end.status();
-    section_end_ = *end;
-    if (end->outcome.is_final) {
-      Status status = judge(call, rules, *end);
+    if (Status status = wait_for_outcome(call, attempt); !status.ok()) return status;
+    const SectionEnd& end = *section_end_;
+    if (end.outcome.is_final) {
+      Status status = judge(call, rules, end);
       if (!status.ok()) {
-        const bool all_live = end->outcome.kind != engine::OutcomeKind::dead;
+        const bool all_live = end.outcome.kind != engine::OutcomeKind::dead;
         if (rules.has_exit_barrier && all_live) {
           if (Status left = exit_barrier(call); !left.ok()) return left;
         }
@@ -67,7 +66,7 @@ Status Group::first_begin(Call call, const SectionRules& rules) {
       }
       break;
     }
-    attempt.number = end->attempt.number + 1;
+    attempt.number = end.attempt.number + 1;
   }
   open_sections_.push_back({attempt, is_first, rules, call, std::nullopt});
   if (call.name != nullptr) open_sections_.back().name = call.name;
@@ -84,23 +83,36 @@ Status Group::end_section(engine::OutcomeKind kind, std::string_view type, std::
   local_->say_sections(open_sections_.size());
   const Call call = open.named();
   if (open.is_first) {
-    engine::Outcome outcome;
-    const bool has_failed = kind == engine::OutcomeKind::failed;
-    outcome.kind = kind;
-    outcome.signature = call.signature();
-    outcome.first = ranks_[self_];
-    outcome.is_final =
-        !has_failed || open.rules.policy != LOCKSTEP_RETRY_NEXT || !has_next(open.attempt);
-    outcome.site = call.text();
-    outcome.type = type;
-    outcome.text = text;
-    section_end_ = SectionEnd{open.attempt, outcome};
-    if (Status status = publish(call, open.attempt, outcome); !status.ok()) return status;
-    if (has_failed && open.rules.policy == LOCKSTEP_ABORT_JOB) {
-      abort_job(fmt::format("{}: {}", call.text(), first_text(outcome)));
+    write_outcome(call, open, kind, type, text);
+    if (Status status = publish(call, open.attempt, section_record_); !status.ok()) return status;
+    if (kind == engine::OutcomeKind::failed && open.rules.policy == LOCKSTEP_ABORT_JOB) {
+      abort_job(fmt::format("{}: {}", call.text(), first_text(section_end_->outcome)));
     }
   }
   return open.rules.has_exit_barrier ? exit_barrier(call) : Status{};
+}
+
+/// Leaves it in section_end_ and section_record_.
+void Group::write_outcome(const Call& call, const OpenSection& open, engine::OutcomeKind kind,
+                          std::string_view type, std::string_view text) {
+  const bool is_plain = kind == engine::OutcomeKind::ok && type.empty() && text.empty();
+  if (is_plain && section_own_key_ == call.key()) {
+    section_end_->attempt = open.attempt;
+    return;
+  }
+  const bool has_failed = kind == engine::OutcomeKind::failed;
+  engine::Outcome outcome;
+  outcome.kind = kind;
+  outcome.signature = call.signature();
+  outcome.first = ranks_[self_];
+  outcome.is_final =
+      !has_failed || open.rules.policy != LOCKSTEP_RETRY_NEXT || !has_next(open.attempt);
+  outcome.site = call.text();
+  outcome.type = type;
+  outcome.text = text;
+  section_record_ = engine::encode_outcome(outcome);
+  section_own_key_ = is_plain ? call.key() : 0;
+  section_end_ = SectionEnd{open.attempt, std::move(outcome)};
 }
 
 /// Is there a rank that can try after this attempt?
@@ -108,11 +120,11 @@ bool Group::has_next(Attempt attempt) const noexcept {
   return attempt.number + 1 < size() && attempt.number + 1 < Attempt::kNumbers;
 }
 
-Status Group::publish(const Call& call, Attempt attempt, const engine::Outcome& outcome) {
-  std::string record = engine::encode_outcome(outcome);
+Status Group::publish(const Call& call, Attempt attempt, const std::string& record) {
   if (is_round_based()) {
-    record.resize(LOCKSTEP_VECTOR_MAX);
-    return round(call, {0, std::as_bytes(std::span(record))});
+    std::string padded = record;
+    padded.resize(LOCKSTEP_VECTOR_MAX);
+    return round(call, {0, std::as_bytes(std::span(padded))});
   }
   node::SectionRing& ring = local_->sections();
   if (!ring.keep(attempt, record, false, gone_test())) {
@@ -145,9 +157,9 @@ Status Group::publish(const Call& call, Attempt attempt, const engine::Outcome& 
   return {};
 }
 
-Result<SectionEnd> Group::wait_for_outcome(const Call& call, Attempt attempt) {
-  SectionEnd end{attempt, {}};
-  std::string record;
+/// Leaves it in section_end_ and section_record_.
+Status Group::wait_for_outcome(const Call& call, Attempt attempt) {
+  node::SectionRing::Record& kept = section_room_;
   if (is_round_based()) {
     const std::array<std::byte, LOCKSTEP_VECTOR_MAX> nothing{};
     Call patient = call;
@@ -155,7 +167,8 @@ Result<SectionEnd> Group::wait_for_outcome(const Call& call, Attempt attempt) {
     node::Words result;
     if (Status status = round(patient, {0, nothing}, &result); !status.ok()) return status;
     const auto* const text = reinterpret_cast<const char*>(result.vector.data());
-    record.assign(text, strnlen(text, result.vector.size()));
+    kept.text.assign(text, strnlen(text, result.vector.size()));
+    kept.attempt = attempt;
   } else {
     Watch watch{.call = call, .is_round = false, .attempt = attempt};
     watch.retries = call.variant == SectionRules{LOCKSTEP_RETRY_NEXT, false}.variant() ||
@@ -166,22 +179,25 @@ Result<SectionEnd> Group::wait_for_outcome(const Call& call, Attempt attempt) {
         std::lock_guard lock(around_.port->mutex());
         around_.port->poll();
       }
-      return ring.is_released(attempt);
+      // While a later attempt's record is written none can be read.
+      return ring.is_released(attempt) && ring.find(attempt, kept);
     });
     if (!status.ok()) return status;
-    if (auto kept = ring.find(attempt)) {
-      end.attempt = kept->attempt;
-      record = std::move(kept->text);
-    }
   }
-  const auto outcome = engine::decode_outcome(record);
+  if (section_end_ && kept.text == section_record_) {
+    section_end_->attempt = kept.attempt;
+    return {};
+  }
+  auto outcome = engine::decode_outcome(kept.text);
   if (!outcome) {
-    return Status(LOCKSTEP_E_LOST,
-                  fmt::format("{}: nobody can tell any more how the section of rank {} ended",
-                              call.text(), ranks_[attempt.number]));
+    return {LOCKSTEP_E_LOST,
+            fmt::format("{}: nobody can tell any more how the section of rank {} ended",
+                        call.text(), ranks_[attempt.number])};
   }
-  end.outcome = *outcome;
-  return end;
+  section_record_ = kept.text;
+  section_own_key_ = 0;
+  section_end_ = SectionEnd{kept.attempt, std::move(*outcome)};
+  return {};
 }
 
 /// Who goes first after another one may have been taken for dead by nodes that have not heard of
@@ -197,6 +213,20 @@ Status Group::take_turn(const Call& call, Attempt attempt) {
     around_.port->poll();
     return local_->has_turn(attempt) || local_->sections().is_released(attempt);
   });
+}
+
+/// Before this member leaves: what it or its node owes to others is on its way, and known to one.
+void Group::settle_sections() {
+  if (sections_ == nullptr) return;
+  const Nanos until = after(now(), around_.config.grace);
+  around_.port->enter();
+  for (bool is_settled = false; !is_settled && now() < until;) {
+    std::lock_guard lock(around_.port->mutex());
+    around_.port->poll();
+    sections_->on_idle(now());
+    is_settled = sections_->is_settled();
+  }
+  around_.port->leave();
 }
 
 /// "rank 3 on n1, which went first, failed: std::runtime_error: no such file"
@@ -279,15 +309,17 @@ std::optional<std::uint32_t> Group::member_here(Rank rank) const {
 /// Looks whether the awaited first still lives, and sees to it that somebody decides if it does
 /// not.
 void Group::inquire(const Watch& watch) {
-  const auto here = member_here(ranks_[watch.attempt.number]);
-  const node::LocalGroup::Inquiry inquiry{watch.attempt, watch.call.signature(), watch.retries,
+  // Who died while it wrote the record of a later attempt leaves none to read.
+  const Attempt attempt = local_->sections().begun_after(watch.attempt).value_or(watch.attempt);
+  const auto here = member_here(ranks_[attempt.number]);
+  const node::LocalGroup::Inquiry inquiry{attempt, watch.call.signature(), watch.retries,
                                           !watch.is_turn && here && is_gone(*here), watch.is_turn};
   if (!is_wide_) {
     if (!inquiry.is_gone) return;
     node::SectionRing& ring = local_->sections();
     // Either a record of it is complete, or this one is it.
-    ring.keep(watch.attempt, engine::encode_outcome(outcome_if_dead(inquiry)), false, gone_test());
-    ring.release(watch.attempt);
+    ring.keep(attempt, engine::encode_outcome(outcome_if_dead(inquiry)), false, gone_test());
+    ring.release(attempt);
     local_->ring_sections();
     return;
   }

@@ -34,8 +34,8 @@ struct Config {
   std::string record;  ///< a file's path, or empty
   Nanos report;
   std::vector<int> signals;
-  std::string switches;   ///< "auto", "none" or a path
-  Nanos spin;             ///< negative: choose by the number of ranks and cores
+  std::string switches;  ///< "auto", "none" or a path
+  Nanos spin;            ///< negative: choose by the number of ranks and cores
   bool fault_tolerance;
   Nanos stop_before_end;  ///< kNever: not asked for
   Nanos timeout;

@@ -10,6 +10,7 @@ namespace {
 constexpr std::uint32_t kRadix = 8;  ///< nodes that one node passes a record on to
 constexpr Nanos kFirstQuery = kSecond;
 constexpr Nanos kPauseMax = 30 * kSecond;
+constexpr std::size_t kEarlyMax = 64;
 
 std::string_view text_of(const Frame& frame) {
   return {reinterpret_cast<const char*>(frame.payload.data()), frame.payload.size()};
@@ -261,17 +262,29 @@ bool Outcomes::receive(const Frame& frame, Nanos now, Output& out) {
     return true;
   }
   const auto from = node_of(frame.sender);
+  if (from && *from != setup_.self) return dispatch(*from, frame, now, out);
+  const bool is_member =
+      std::binary_search(setup_.members.begin(), setup_.members.end(), frame.sender);
+  if (from || !is_member) return false;
+  if (early_.size() < kEarlyMax) {
+    early_.push_back({frame, std::string(text_of(frame))});
+    early_.back().frame.payload = {};
+  }
+  return true;
+}
+
+bool Outcomes::dispatch(NodeIndex from, const Frame& frame, Nanos now, Output& out) {
   const Attempt attempt{frame.epoch, frame.step};
-  if (!from || *from == setup_.self || attempt.number >= setup_.members.size()) return false;
+  if (attempt.number >= setup_.members.size()) return false;
   switch (frame.type) {
     case FrameType::outcome:
-      on_outcome(*from, attempt, frame, now, out);
+      on_outcome(from, attempt, frame, now, out);
       return true;
     case FrameType::outcome_ask:
-      on_ask(*from, attempt, frame, now, out);
+      on_ask(from, attempt, frame, now, out);
       return true;
     case FrameType::outcome_answer:
-      on_answer(*from, attempt, frame, out);
+      on_answer(from, attempt, frame, out);
       return true;
     default:
       return false;
@@ -445,7 +458,7 @@ std::vector<Outcomes::Newcomer> Outcomes::take_newcomers() {
   return std::exchange(newcomers_, {});
 }
 
-void Outcomes::welcome(const Newcomer& newcomer, Output& out) {
+void Outcomes::welcome(const Newcomer& newcomer, Nanos now, Output& out) {
   payloads_.clear();
   const NodeIndex node = newcomer.node;
   if (setup_.speakers[node] == newcomer.rank && !lost_[node].is_lost) return;  // known
@@ -463,6 +476,16 @@ void Outcomes::welcome(const Newcomer& newcomer, Output& out) {
     if (other == node || lost_[other].is_lost) continue;
     introduce(earlier, node, out);
     introduce(newcomer, other, out);
+  }
+  std::vector<Early> early;
+  std::swap(early, early_);
+  for (Early& one : early) {
+    if (one.frame.sender != newcomer.rank) {
+      early_.push_back(std::move(one));
+      continue;
+    }
+    one.frame.payload = std::as_bytes(std::span(one.payload));
+    dispatch(node, one.frame, now, out);
   }
 }
 

@@ -90,7 +90,7 @@ class Outcomes {
   std::vector<Newcomer> take_newcomers();
   /// From now on it speaks for its node. Those who have come like it are told of each other: they
   /// know only who spoke at first.
-  void welcome(const Newcomer& newcomer, Output& out);
+  void welcome(const Newcomer& newcomer, Nanos now, Output& out);
   void tick(Nanos now, Output& out);
 
   const Setup& setup() const noexcept { return setup_; }
@@ -136,6 +136,7 @@ class Outcomes {
 
   void spread(Attempt attempt, std::string_view record, Nanos now, Output& out);
   void ask_for_turn(Nanos now, Output& out);
+  bool dispatch(NodeIndex from, const Frame& frame, Nanos now, Output& out);
   void on_hello(const Frame& frame);
   void introduce(const Newcomer& newcomer, NodeIndex to, Output& out);
   Frame make(FrameType type, Attempt attempt) const noexcept;
@@ -185,6 +186,13 @@ class Outcomes {
   static_assert(LOCKSTEP_ADDRESS_MAX <= 2 * kPayloadMax);
   std::map<Rank, HalfHello> half_hellos_;
   std::vector<Newcomer> newcomers_;
+  /// What has come from a process that will have said hello: it may be on its way, or not welcome
+  /// yet.
+  struct Early {
+    Frame frame;
+    std::string payload;
+  };
+  std::vector<Early> early_;
   std::map<NodeIndex, Newcomer> welcomed_;
   std::deque<std::string> payloads_;  ///< of the frames being sent
 };

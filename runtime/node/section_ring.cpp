@@ -58,37 +58,47 @@ void SectionRing::release(Attempt attempt) noexcept {
   }
 }
 
-std::optional<SectionRing::Record> SectionRing::read(const SectionSlot& slot) {
+bool SectionRing::read(const SectionSlot& slot, Record& record) {
   for (;;) {
     const std::uint64_t word = slot.kept.load(std::memory_order_acquire);
-    if (word == 0) return std::nullopt;
+    if (word == 0) return false;
     const std::size_t length =
         std::min<std::size_t>(slot.length.load(std::memory_order_relaxed), kOutcomeMax);
-    std::string text(length, '\0');
+    record.text.resize(length);
     for (std::size_t at = 0; at < length; at += 8) {
       const std::uint64_t piece = slot.text[at / 8].load(std::memory_order_relaxed);
-      std::memcpy(text.data() + at, &piece, std::min<std::size_t>(8, length - at));
+      std::memcpy(record.text.data() + at, &piece, std::min<std::size_t>(8, length - at));
     }
     std::atomic_thread_fence(std::memory_order_acquire);
     if (slot.kept.load(std::memory_order_relaxed) == word) {
-      return Record{Attempt::unpacked(word), std::move(text)};
+      record.attempt = Attempt::unpacked(word);
+      return true;
     }
   }
 }
 
+bool SectionRing::find(Attempt attempt, Record& record) const {
+  return read(slot(attempt), record) && record.attempt.section == attempt.section &&
+         record.attempt.number >= attempt.number;
+}
+
 std::optional<SectionRing::Record> SectionRing::find(Attempt attempt) const {
-  std::optional<Record> record = read(slot(attempt));
-  if (!record || record->attempt.section != attempt.section ||
-      record->attempt.number < attempt.number) {
-    return std::nullopt;
-  }
+  Record record;
+  if (!find(attempt, record)) return std::nullopt;
   return record;
+}
+
+std::optional<Attempt> SectionRing::begun_after(Attempt attempt) const noexcept {
+  const std::uint64_t claim = slot(attempt).claim.load(std::memory_order_acquire);
+  const Attempt begun = Attempt::unpacked(claim >> kMemberBits);
+  if (begun.section != attempt.section || begun.number <= attempt.number) return std::nullopt;
+  return begun;
 }
 
 std::vector<SectionRing::Record> SectionRing::all() const {
   std::vector<Record> records;
   for (const SectionSlot& slot : slots_) {
-    if (std::optional<Record> record = read(slot)) records.push_back(std::move(*record));
+    if (Record record; read(slot, record)) records.push_back(std::move(record));
   }
   std::sort(records.begin(), records.end(),
             [](const Record& a, const Record& b) { return a.attempt < b.attempt; });

@@ -36,9 +36,13 @@ class SectionRing {
 
   /// Of this attempt, or of a later one of its section; released or not.
   std::optional<Record> find(Attempt attempt) const;
+  /// The same into memory that is used again.
+  bool find(Attempt attempt, Record& record) const;
   bool is_released(Attempt attempt) const noexcept {
     return covers(slot(attempt).released.load(std::memory_order_acquire), attempt);
   }
+  /// The attempt of this section that somebody has begun to write last, if it is not this one.
+  std::optional<Attempt> begun_after(Attempt attempt) const noexcept;
   /// All that are kept, the oldest section first.
   std::vector<Record> all() const;
 
@@ -51,7 +55,7 @@ class SectionRing {
     return slots_[attempt.section % slots_.size()];
   }
   bool claim(SectionSlot& slot, std::uint64_t word, bool replaces, const IsGone& is_gone);
-  static std::optional<Record> read(const SectionSlot& slot);
+  static bool read(const SectionSlot& slot, Record& record);
 
   std::span<SectionSlot> slots_;
   std::uint32_t self_;

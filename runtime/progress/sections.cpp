@@ -82,6 +82,15 @@ void Sections::send_left_over() {
   }
 }
 
+bool Sections::is_settled() const {
+  if (!is_speaker_ && !facts_.is_gone(local_.speaker())) return true;
+  if (outcomes_.is_busy()) return false;
+  const std::vector<node::SectionRing::Record> records = local_.sections().all();
+  return std::all_of(records.begin(), records.end(), [this](const auto& record) {
+    return local_.sections().is_released(record.attempt);
+  });
+}
+
 void Sections::on_frame(const engine::Frame& frame) {
   if (!is_speaker_) return;
   outcomes_.receive(frame, now(), output_);
@@ -94,7 +103,7 @@ void Sections::welcome_newcomers() {
   for (const engine::Outcomes::Newcomer& newcomer : outcomes_.take_newcomers()) {
     if (!port_.connect(newcomer.rank, std::as_bytes(std::span(newcomer.address))).ok()) continue;
     log::debug("rank {} speaks for its node now", newcomer.rank);
-    outcomes_.welcome(newcomer, output_);
+    outcomes_.welcome(newcomer, now(), output_);
     send();
   }
 }

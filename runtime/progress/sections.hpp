@@ -42,6 +42,8 @@ class Sections final : public Listener, public engine::OutcomeStore {
   /// Becomes the speaker if there is none any more.
   void try_to_take_over();
   bool is_unconfirmed() const noexcept { return outcomes_.is_busy(); }
+  /// Nothing of this node waits to be known elsewhere, as far as this process has to see to it.
+  bool is_settled() const;
 
   // Listener
   void on_frame(const engine::Frame& frame) override;

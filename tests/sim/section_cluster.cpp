@@ -80,7 +80,7 @@ SectionCluster::SectionCluster(const SectionScenario& scenario, std::uint64_t se
                  process.outcomes->receive(frame, network_.now(), process.output);
                  post(to);
                  for (const auto& newcomer : process.outcomes->take_newcomers()) {
-                   process.outcomes->welcome(newcomer, process.output);
+                   process.outcomes->welcome(newcomer, network_.now(), process.output);
                    post(to);
                  }
                }),

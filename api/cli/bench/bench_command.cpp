@@ -1,4 +1,5 @@
-// `lockstep bench`: latency of a barrier or a trigger check, beside Open MPI in interleaved blocks.
+// `lockstep bench`: latency of a barrier or a trigger check, beside Open MPI in interleaved blocks;
+// of an empty section beside a barrier.
 #include "api/cli/commands.hpp"
 
 #include <fcntl.h>
@@ -35,11 +36,18 @@ struct BenchOptions {
   bool json = false;
 };
 
-/// One library under test: a name and the command line of a block.
+constexpr const char* kSection = "section";
+
+/// What is measured: a name, the operation, and the command line of a block.
 struct Contender {
   std::string name;
+  std::string operation;
   std::vector<std::string> command;  ///< without operation and file
   std::vector<bench::Block> blocks;
+
+  /// Whoever goes first in a section leaves before the others come: only the plain loop says
+  /// something.
+  bool is_round() const { return operation != kSection; }
 };
 
 std::filesystem::path own_folder() {
@@ -129,10 +137,16 @@ std::vector<Contender> contenders(const BenchOptions& options) {
   const bool shares_cores = options.ranks > std::thread::hardware_concurrency();
   const char* const bind = shares_cores ? "none" : "core";
   std::vector<Contender> list;
-  list.push_back({"lockstep",
+  const bool is_section = options.operation == kSection;
+  list.push_back({is_section ? kSection : "lockstep",
+                  options.operation,
                   {"/proc/self/exe", "run", "-n", count, "--nodes", std::to_string(options.nodes),
                    "--bind", bind, mine},
                   {}});
+  if (is_section) {
+    list.push_back({"barrier", "barrier", list.front().command, {}});
+    return list;
+  }
   if (options.peer == "none") return list;
   const std::string peer = find_program("lockstep-bench-mpi");
   if (peer.empty() || options.nodes > 1) {
@@ -144,6 +158,7 @@ std::vector<Contender> contenders(const BenchOptions& options) {
                : "the program lockstep-bench-mpi is missing; install an MPI and rebuild");
   }
   list.push_back({"Open MPI",
+                  options.operation,
                   {"mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", bind, "--mca",
                    "mpi_yield_when_idle", shares_cores ? "1" : "0", "-n", count, peer},
                   {}});
@@ -166,6 +181,7 @@ std::vector<double> column(const Contender& contender, Member member) {
 }
 
 std::string cell(const Contender& contender, double bench::Block::*member) {
+  if (!contender.is_round() && member != &bench::Block::osu_us) return "-";
   const bench::Summary summary = bench::over_blocks(column(contender, member));
   return fmt::format("{:.2f} ({:.2f}-{:.2f})", summary.median, summary.least, summary.most);
 }
@@ -192,12 +208,14 @@ void print_table(const BenchOptions& options, const std::vector<Contender>& list
                cell(one, &bench::Block::latency_us_median),
                cell(one, &bench::Block::skew_us_median), cell(one, &bench::Block::osu_us));
   }
-  if (list.size() > 1) {
-    fmt::print("  {:<10} {:>26.2f} {:>26.2f} {:>26.2f}\n", "ratio",
-               ratio(list[0], list[1], &bench::Block::latency_us_median),
-               ratio(list[0], list[1], &bench::Block::skew_us_median),
-               ratio(list[0], list[1], &bench::Block::osu_us));
-  }
+  if (list.size() < 2) return;
+  const auto ratio_cell = [&](double bench::Block::*member) {
+    const bool has_one = list[0].is_round() || member == &bench::Block::osu_us;
+    return has_one ? fmt::format("{:.2f}", ratio(list[0], list[1], member)) : "-";
+  };
+  fmt::print("  {:<10} {:>26} {:>26} {:>26}\n", "ratio",
+             ratio_cell(&bench::Block::latency_us_median),
+             ratio_cell(&bench::Block::skew_us_median), ratio_cell(&bench::Block::osu_us));
 }
 
 void print_json(const BenchOptions& options, const std::vector<Contender>& list) {
@@ -227,12 +245,12 @@ int bench_all(const BenchOptions& options) {
       }
       const TimesFile file(options.ranks, options.rounds);
       std::vector<std::string> command = one.command;
-      command.insert(command.end(), {options.operation, file.path()});
+      command.insert(command.end(), {one.operation, file.path()});
       if (const int status = run_and_wait(command); status != 0) {
         throw CommandError(1, fmt::format("a block of {} ended with status {}", one.name, status));
       }
       one.blocks.push_back(file.read());
-      violations += one.blocks.back().violations;
+      if (one.is_round()) violations += one.blocks.back().violations;
     }
   }
   if (isatty(STDERR_FILENO) != 0) fmt::print(stderr, "\r{:30}\r", "");
@@ -247,11 +265,13 @@ int bench_all(const BenchOptions& options) {
 
 void add_bench_command(CLI::App& app, CommandContext& context) {
   CLI::App* const command = app.add_subcommand(
-      "bench", "Measure a barrier or a trigger check, beside Open MPI if it is there");
+      "bench",
+      "Measure a barrier or a trigger check, beside Open MPI if it is there, or an empty section "
+      "beside a barrier");
   auto options = std::make_shared<BenchOptions>();
-  command->add_option("operation", options->operation, "barrier or trigger")
+  command->add_option("operation", options->operation, "barrier, trigger or section")
       ->required()
-      ->check(CLI::IsMember({"barrier", "trigger"}));
+      ->check(CLI::IsMember({"barrier", "trigger", kSection}));
   command->add_option("-n,--ranks", options->ranks, "Processes")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
