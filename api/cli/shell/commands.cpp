@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -27,7 +28,11 @@ using shell::Visit;
 constexpr const char* kGroup = "In a job script";
 constexpr double kTimeoutMax = 1e7;  // 115 days; keeps deadlines far from overflow
 
-const std::map<std::string, Scope> kScopes = {{"job", Scope::job}, {"node", Scope::node}};
+const std::map<std::string, Scope> kScopes = {{"job", Scope::job},
+                                              {"node", Scope::node},
+                                              {"numa", Scope::numa},
+                                              {"switch", Scope::leaf_switch}};
+constexpr std::string_view kFilesScope = "files:";
 
 constexpr const char* kExitCodes =
     "Exit code: that of the program, 128 + N if signal N killed it, 126 or 127 if it cannot be "
@@ -92,12 +97,32 @@ void add_timeout(CLI::App& command, Words& words, const char* help) {
 }
 
 void add_scope(CLI::App& command, Words& words) {
-  std::vector<std::string> names;
-  for (const auto& [name, scope] : kScopes) names.push_back(name);
-  command.add_option("--scope", words.scope, "Whom it concerns: all tasks, or those of this node")
-      ->type_name("job|node")
-      ->check(CLI::IsMember(names))
+  command
+      .add_option(
+          "--scope", words.scope,
+          "Whom it concerns: all tasks; those of this node, NUMA domain or switch; or those "
+          "who see the same files in DIR")
+      ->type_name("job|node|numa|switch|files:DIR")
       ->capture_default_str();
+}
+
+void read_scope(const std::string& text, shell::Request& request) {
+  if (const auto known = kScopes.find(text); known != kScopes.end()) {
+    request.scope = known->second;
+    return;
+  }
+  const bool is_files = text.starts_with(kFilesScope) && text.size() > kFilesScope.size();
+  if (!is_files) {
+    throw CommandError(kExitBadUse, fmt::format("--scope {}: not one of job, node, numa, switch "
+                                                "and files:DIR",
+                                                text));
+  }
+  request.scope = Scope::file_system;
+  // The agent may be in another folder.
+  request.path = std::filesystem::absolute(text.substr(kFilesScope.size())).string();
+  if (request.path.size() > shell::kPathMax) {
+    throw CommandError(kExitBadUse, fmt::format("a path has at most {} bytes", shell::kPathMax));
+  }
 }
 
 /// 'set' and 'check' are also names that a check from outside may have.
@@ -113,7 +138,7 @@ void check_trigger_words(const CLI::App& command, const Words& words) {
 }
 
 void go(Words& words, CommandContext& context) {
-  words.visit.request.scope = kScopes.at(words.scope);
+  read_scope(words.scope, words.visit.request);
   words.visit.request.timeout_ns = read_timeout(words.timeout);
   if (words.is_verbose) words.visit.words = shell::Words::all;
   if (words.is_quiet) words.visit.words = shell::Words::none;

@@ -33,14 +33,24 @@ std::chrono::nanoseconds timeout_of(const Request& request) {
 /// No line of this file is of interest to whoever reads a report.
 constexpr Where kScript{nullptr, 0};
 
-Group& group_of(Session& session, Scope scope) {
-  switch (scope) {
+lockstep::Scope scope_of(const Request& request) {
+  switch (request.scope) {
     case Scope::node:
-      return session.local();
+      return lockstep::Scope::node;
+    case Scope::numa:
+      return lockstep::Scope::numa;
+    case Scope::leaf_switch:
+      return lockstep::Scope::leaf_switch;
+    case Scope::file_system:
+      return lockstep::Scope::file_system(request.path);
     case Scope::job:
       break;
   }
-  return session.job();
+  return lockstep::Scope::job;
+}
+
+Group group_of(Session& session, const Request& request) {
+  return session.group_of(scope_of(request), {.name = name_of(request)}, kScript);
 }
 
 int exit_code_of(const Error& error) {
@@ -193,11 +203,11 @@ Answer Member::perform(Session& session, const Request& request) {
   try {
     switch (request.action) {
       case Action::barrier:
-        return barrier(group_of(session, request.scope), request);
+        return barrier(group_of(session, request), request);
       case Action::first:
-        return first(group_of(session, request.scope), request);
+        return first(group_of(session, request), request);
       case Action::once:
-        return once(group_of(session, request.scope), request);
+        return once(group_of(session, request), request);
       case Action::check_trigger:
         return check(session, request);
       case Action::set_trigger:
@@ -211,12 +221,12 @@ Answer Member::perform(Session& session, const Request& request) {
   }
 }
 
-Answer Member::barrier(Group& group, const Request& request) {
+Answer Member::barrier(Group group, const Request& request) {
   group.wait_for_everyone({.name = name_of(request), .timeout = timeout_of(request)}, kScript);
   return {};
 }
 
-Answer Member::first(Group& group, const Request& request) {
+Answer Member::first(Group group, const Request& request) {
   bool is_first = false;
   try {
     group.first(
@@ -234,7 +244,7 @@ Answer Member::first(Group& group, const Request& request) {
   return {.is_ready = !is_first};
 }
 
-Answer Member::once(Group& group, const Request& request) {
+Answer Member::once(Group group, const Request& request) {
   // One is not to be taken for the other: members must agree on names.
   Request named = request;
   named.name = request.name.empty() ? "once" : "once " + request.name;

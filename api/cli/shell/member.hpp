@@ -55,9 +55,9 @@ class Member {
   Ended go_first();
   void tell(const Message& message);
   Answer perform(Session& session, const Request& request);
-  Answer barrier(Group& group, const Request& request);
-  Answer first(Group& group, const Request& request);
-  Answer once(Group& group, const Request& request);
+  Answer barrier(Group group, const Request& request);
+  Answer first(Group group, const Request& request);
+  Answer once(Group group, const Request& request);
   Answer check(Session& session, const Request& request);
 
   UniqueFd news_;

@@ -76,6 +76,7 @@ void write_fields(Writer& to, const Message& message) {
                           to.number(static_cast<std::uint8_t>(one.scope), 1);
                           to.number(static_cast<std::uint64_t>(one.timeout_ns), 8);
                           to.text(one.name);
+                          to.text(one.path);
                         },
                         [&](const Ended& one) {
                           to.number(static_cast<std::uint32_t>(one.exit_code), 4);
@@ -100,10 +101,14 @@ Request read_request(Fields& from) {
   one.scope = static_cast<Scope>(from.below(kScopes));
   one.timeout_ns = static_cast<std::int64_t>(from.number(8));
   one.name = from.text();
+  one.path = from.text();
   if (one.timeout_ns < LOCKSTEP_FOREVER) throw ProtocolError("a timeout is negative");
   // It goes into the library as a C string.
   if (one.name.size() > kNameMax || one.name.find('\0') != std::string::npos) {
     throw ProtocolError("a name is too long or not text");
+  }
+  if (one.path.size() > kPathMax || one.path.find('\0') != std::string::npos) {
+    throw ProtocolError("a path is too long or not text");
   }
   return one;
 }

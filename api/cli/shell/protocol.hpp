@@ -14,12 +14,14 @@ namespace lockstep::cli::shell {
 
 /// Longest name of a call or a trigger.
 constexpr std::size_t kNameMax = 96;
+/// Longest path of a scope.
+constexpr std::size_t kPathMax = 4096;
 
 enum class Action : std::uint8_t { barrier, first, once, set_trigger, check_trigger };
-enum class Scope : std::uint8_t { job, node };
+enum class Scope : std::uint8_t { job, node, numa, leaf_switch, file_system };
 /// How many there are of each: a byte from outside is checked against it.
 constexpr std::uint8_t kActions = 5;
-constexpr std::uint8_t kScopes = 2;
+constexpr std::uint8_t kScopes = 5;
 
 // ---- from the command
 
@@ -29,6 +31,7 @@ struct Request {
   Scope scope = Scope::job;
   std::int64_t timeout_ns = 0;  ///< as lockstep_call_t has it
   std::string name{};           ///< empty: none
+  std::string path{};           ///< of the scope, where it needs one
 
   bool operator==(const Request&) const = default;
   /// "lockstep barrier 'epoch end'"

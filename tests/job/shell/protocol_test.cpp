@@ -14,9 +14,10 @@ namespace {
 
 std::vector<Message> examples() {
   return {Request{.action = Action::once,
-                  .scope = Scope::node,
+                  .scope = Scope::file_system,
                   .timeout_ns = LOCKSTEP_FOREVER,
-                  .name = "epoch \xff end"},
+                  .name = "epoch \xff end",
+                  .path = "/a b"},
           Ended{.exit_code = 137, .failure = "killed", .output = std::string("a\0b\n", 4)},
           Taken{},
           GoFirst{},
@@ -108,6 +109,9 @@ TEST(Protocol, RefusesARequestThatTheLibraryCouldNotTake) {
   EXPECT_THROW((void)read_all(encode(Request{.name = std::string(kNameMax + 1, 'n')})),
                ProtocolError);
   EXPECT_THROW((void)read_all(encode(Request{.name = std::string("a\0b", 3)})), ProtocolError);
+  EXPECT_THROW((void)read_all(encode(Request{.path = std::string("a\0b", 3)})), ProtocolError);
+  EXPECT_THROW((void)read_all(encode(Request{.path = std::string(kPathMax + 1, 'p')})),
+               ProtocolError);
 }
 
 TEST(Protocol, SurvivesAnyDamage) {

@@ -113,6 +113,23 @@ SCRIPT
   lines 2 '^made by '
 }
 
+# Each node has a folder of its own under one name, which the command sees from where it is.
+first_on_each_file_system() {
+  job <<'SCRIPT'
+node=$(mktemp -d /tmp/lockstep-shell-$PMIX_HOSTNAME-XXXXXX)
+ln -sfn $here $node/shared
+cd $node
+lockstep first --scope files:shared -- bash -c 'echo "ran $PMIX_RANK" && mkdir $here/once 2>/dev/null && echo "made by $PMIX_RANK"'
+lockstep first --scope files:. -- bash -c 'touch alone' && [ -e alone ] && echo "alone $PMIX_RANK"
+lockstep barrier --scope elsewhere; echo "refused with $?"
+rm -r $node
+SCRIPT
+  lines 1 '^made by 0$'
+  lines $ranks '^ran [0-9]+$'
+  lines $ranks '^alone [0-9]+$'
+  lines $ranks '^refused with 2$'
+}
+
 # One has run it; the bytes are the same everywhere, whatever they are.
 once() {
   head -c 1048576 /dev/urandom >random
