@@ -70,6 +70,9 @@ struct SectionRules {
   std::uint32_t variant() const noexcept {
     return static_cast<std::uint32_t>(policy) << 1 | (has_exit_barrier ? 1 : 0);
   }
+  static bool retries(std::uint32_t variant) noexcept {
+    return variant >> 1 == LOCKSTEP_RETRY_NEXT;
+  }
 };
 
 /// How a section ended, as this member has learnt it.

@@ -171,8 +171,7 @@ Status Group::wait_for_outcome(const Call& call, Attempt attempt) {
     kept.attempt = attempt;
   } else {
     Watch watch{.call = call, .is_round = false, .attempt = attempt};
-    watch.retries = call.variant == SectionRules{LOCKSTEP_RETRY_NEXT, false}.variant() ||
-                    call.variant == SectionRules{LOCKSTEP_RETRY_NEXT, true}.variant();
+    watch.retries = SectionRules::retries(call.variant);
     node::SectionRing& ring = local_->sections();
     Status status = this->watch(local_->section_bell(), watch, [&]() noexcept {
       if (sections_ != nullptr) {

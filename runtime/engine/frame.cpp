@@ -7,7 +7,7 @@
 namespace lockstep::engine {
 namespace {
 
-/// Offsets of the header's fields, in bytes; the table of docs/wire.md.
+/// Offsets of the header's fields, in bytes.
 enum : std::size_t {
   kAtMagic = 0,
   kAtVersion = 4,

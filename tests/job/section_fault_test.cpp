@@ -131,7 +131,7 @@ TEST(SectionOfManyRanks, EndsAsItsPolicySays) {
 
 /// Firsts die one after the other, also the last one of a node, and the one that decides.
 TEST(SectionRetries, GoOnUntilOneSucceeds) {
-  for (const int bad : {1, 3, 7}) {
+  for (const int bad : {3, 7}) {
     SCOPED_TRACE(bad);
     const Finished finished =
         run(job({8, 4}, "job retry_next dies_inside " + std::to_string(bad)), 120);
@@ -159,7 +159,7 @@ TEST(SectionStops, AreWaitedFor) {
 /// Killed at random moments around its end: whatever the survivors see, they see the same, and
 /// under retry_next one success.
 TEST(SectionDeaths, WhilePublishingLeaveOneOutcome) {
-  for (int seed = 1; seed <= 12; ++seed) {
+  for (int seed = 1; seed <= 8; ++seed) {
     for (const std::string policy : {"propagate", "retry_next"}) {
       const Shape shape = seed % 3 == 0 ? Shape{6, 1} : Shape{6, 3};
       const Finished finished =
