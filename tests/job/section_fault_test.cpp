@@ -1,6 +1,9 @@
 // Sections whose first throws, exits, is killed or stopped: every follower sees the right end.
+// LOCKSTEP_SOAK=N in the environment: all shapes, and N times as many random deaths.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <regex>
 #include <sstream>
@@ -21,6 +24,11 @@ struct Shape {
 std::string job(Shape shape, const std::string& arguments, const std::string& options = "") {
   return "LOCKSTEP_GRACE=1s " LOCKSTEP_CLI " run -n " + std::to_string(shape.ranks) + " --nodes " +
          std::to_string(shape.nodes) + " --keep-going " + options + " " SECTION_JOB " " + arguments;
+}
+
+int soak() {
+  const char* const text = std::getenv("LOCKSTEP_SOAK");
+  return text != nullptr ? std::max(std::atoi(text), 1) : 1;
 }
 
 /// What the ranks of the group of rank 0, and those of the others, have printed.
@@ -129,6 +137,19 @@ TEST(SectionOfManyRanks, EndsAsItsPolicySays) {
   expect_policies({32, 4}, "job", kDeeds[3]);
 }
 
+TEST(SectionMatrix, EveryDeedInEveryScopeEndsAsItsPolicySays) {
+  if (soak() == 1) GTEST_SKIP() << "all shapes take minutes: LOCKSTEP_SOAK=2";
+  for (const Shape shape : {Shape{2, 1}, Shape{2, 2}, Shape{8, 4}, Shape{32, 4}}) {
+    for (const std::string scope : {"job", "node", "odd"}) {
+      for (const Deed& deed : kDeeds) {
+        SCOPED_TRACE(std::to_string(shape.ranks) + " ranks, " + scope + ", " + deed.name);
+        expect_policies(shape, scope, deed);
+        expect_abort(shape, scope, deed);
+      }
+    }
+  }
+}
+
 /// Firsts die one after the other, also the last one of a node, and the one that decides.
 TEST(SectionRetries, GoOnUntilOneSucceeds) {
   for (const int bad : {3, 7}) {
@@ -159,7 +180,7 @@ TEST(SectionStops, AreWaitedFor) {
 /// Killed at random moments around its end: whatever the survivors see, they see the same, and
 /// under retry_next one success.
 TEST(SectionDeaths, WhilePublishingLeaveOneOutcome) {
-  for (int seed = 1; seed <= 8; ++seed) {
+  for (int seed = 1; seed <= 8 * soak(); ++seed) {
     for (const std::string policy : {"propagate", "retry_next"}) {
       const Shape shape = seed % 3 == 0 ? Shape{6, 1} : Shape{6, 3};
       const Finished finished =
