@@ -204,6 +204,7 @@ class Group {
   bool speaks_in_sections() const noexcept;
   Status stand_by();
   Status take_turn(const Call& call, Attempt attempt);
+  void stay_on_duty(bool is_on_duty);
   void settle_sections();
   Status wait_for_outcome(const Call& call, Attempt attempt);
   Status judge(const Call& call, const SectionRules& rules, const SectionEnd& end) const;

@@ -68,6 +68,7 @@ Status Group::first_begin(Call call, const SectionRules& rules) {
     }
     attempt.number = end.attempt.number + 1;
   }
+  if (is_first) stay_on_duty(true);
   open_sections_.push_back({attempt, is_first, rules, call, std::nullopt});
   if (call.name != nullptr) open_sections_.back().name = call.name;
   local_->say_sections(open_sections_.size());
@@ -84,7 +85,9 @@ Status Group::end_section(engine::OutcomeKind kind, std::string_view type, std::
   const Call call = open.named();
   if (open.is_first) {
     write_outcome(call, open, kind, type, text);
-    if (Status status = publish(call, open.attempt, section_record_); !status.ok()) return status;
+    Status status = publish(call, open.attempt, section_record_);
+    stay_on_duty(false);
+    if (!status.ok()) return status;
     if (kind == engine::OutcomeKind::failed && open.rules.policy == LOCKSTEP_ABORT_JOB) {
       abort_job(fmt::format("{}: {}", call.text(), first_text(section_end_->outcome)));
     }
@@ -212,6 +215,13 @@ Status Group::take_turn(const Call& call, Attempt attempt) {
     around_.port->poll();
     return local_->has_turn(attempt) || local_->sections().is_released(attempt);
   });
+}
+
+/// While this member goes first after another one, in case that its speaker dies.
+void Group::stay_on_duty(bool is_on_duty) {
+  if (sections_ == nullptr || leader_ != nullptr) return;
+  std::lock_guard lock(around_.port->mutex());
+  sections_->set_on_duty(is_on_duty);
 }
 
 /// Before this member leaves: what it or its node owes to others is on its way, and known to one.

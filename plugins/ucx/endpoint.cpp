@@ -26,6 +26,7 @@ ucs_status_t Endpoint::open(ucp_worker_h worker, const ucp_address_t* address) n
 lockstep_status_t Endpoint::post(std::span<const std::byte> frame) noexcept {
   if (is_lost()) return LOCKSTEP_E_PEER;
   if (free_ == 0) return LOCKSTEP_AGAIN;
+  has_sent_ = true;
   const auto index = static_cast<std::size_t>(std::countr_zero(free_));
   Slot& slot = slots_[index];
   std::copy(frame.begin(), frame.end(), slot.bytes.begin());
@@ -61,8 +62,11 @@ bool Endpoint::take_loss() noexcept {
   return true;
 }
 
+// UCX connects an endpoint when it is first used, and flushing is a use: peers that never exchanged
+// a frame would begin to connect while both are leaving, and UCX 1.13 aborts a process that leaves
+// in the middle of that.
 void Endpoint::start_flush() noexcept {
-  if (handle_ == nullptr || is_lost()) return;
+  if (handle_ == nullptr || is_lost() || !has_sent_) return;
   ucp_request_param_t params{};
   closing_[0] = ucp_ep_flush_nbx(handle_, &params);
 }

@@ -66,6 +66,7 @@ class Endpoint {
   std::array<ucs_status_ptr_t, 2> closing_{};  // the requests of both parts, or NULL
   std::size_t header_max_;
   State state_ = State::live;
+  bool has_sent_ = false;
   std::uint32_t free_ = ~std::uint32_t{0};  // one bit per slot: completions come in any order
   std::array<Slot, kSlots> slots_;
 };

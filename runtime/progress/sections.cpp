@@ -75,6 +75,13 @@ void Sections::try_to_take_over() {
   send_left_over();
 }
 
+bool Sections::has_left_over() const {
+  const std::vector<node::SectionRing::Record> records = local_.sections().all();
+  return std::any_of(records.begin(), records.end(), [this](const auto& record) {
+    return !local_.sections().is_released(record.attempt);
+  });
+}
+
 /// What is in the ring and has not been released is known to no other node for sure.
 void Sections::send_left_over() {
   for (const node::SectionRing::Record& record : local_.sections().all()) {
@@ -84,11 +91,7 @@ void Sections::send_left_over() {
 
 bool Sections::is_settled() const {
   if (!is_speaker_ && !facts_.is_gone(local_.speaker())) return true;
-  if (outcomes_.is_busy()) return false;
-  const std::vector<node::SectionRing::Record> records = local_.sections().all();
-  return std::all_of(records.begin(), records.end(), [this](const auto& record) {
-    return local_.sections().is_released(record.attempt);
-  });
+  return !outcomes_.is_busy() && !has_left_over();
 }
 
 void Sections::on_frame(const engine::Frame& frame) {
@@ -118,7 +121,8 @@ void Sections::on_lost(Rank rank) {
 }
 
 bool Sections::on_idle(Nanos now) {
-  if (!is_speaker_) try_to_take_over();
+  // At the end of a job all leave, and nobody has anything to say any more.
+  if (!is_speaker_ && (is_on_duty_ || has_left_over())) try_to_take_over();
   if (!is_speaker_) return false;
   welcome_newcomers();
   if (const std::uint64_t published = local_.published(); published != published_) {

@@ -39,6 +39,8 @@ class Sections final : public Listener, public engine::OutcomeStore {
   void publish(Attempt attempt, std::string_view record);
   void inquire(const node::LocalGroup::Inquiry& inquiry);
   bool is_speaker() const noexcept { return is_speaker_; }
+  /// While a member goes first here: there has to be a speaker.
+  void set_on_duty(bool is_on_duty) noexcept { is_on_duty_ = is_on_duty; }
   /// Becomes the speaker if there is none any more.
   void try_to_take_over();
   bool is_unconfirmed() const noexcept { return outcomes_.is_busy(); }
@@ -58,6 +60,7 @@ class Sections final : public Listener, public engine::OutcomeStore {
  private:
   void send();
   void welcome_newcomers();
+  bool has_left_over() const;
   void send_left_over();
   void grant_turn();
 
@@ -68,6 +71,7 @@ class Sections final : public Listener, public engine::OutcomeStore {
   engine::Output output_;
   std::vector<std::byte> own_address_;
   bool is_speaker_;
+  bool is_on_duty_ = false;
   std::optional<Attempt> wanted_turn_;
   std::uint64_t published_ = 0;  ///< as far as this process has sent
 };
