@@ -28,7 +28,7 @@ std::string job(Shape shape, const std::string& arguments, const std::string& op
 
 int soak() {
   const char* const text = std::getenv("LOCKSTEP_SOAK");
-  return text != nullptr ? std::max(std::atoi(text), 1) : 1;
+  return text != nullptr ? std::max(static_cast<int>(std::strtol(text, nullptr, 10)), 1) : 1;
 }
 
 /// What the ranks of the group of rank 0, and those of the others, have printed.

@@ -108,7 +108,7 @@ END
     sleep 0.1
   done
   [ "$try" -lt 300 ] || fail "the job has not started"
-  sleep 2 # a step that loses its srun or a slurmstepd while it is still launching is ended by Slurm
+  sleep 3 # a step that loses its srun or a slurmstepd while it is still launching is ended by Slurm
 }
 
 # Nobody misses it: all ranks stop together when one is told to.
