@@ -138,14 +138,7 @@ Status Saving::try_finish(const Call& call, const Status& written) {
 }
 
 Result<std::vector<Saving::Record>> Saving::everybodys(const Call& call) {
-  const Record mine{part_.step(), *digest_, part_.attempt()};
-  std::vector<Record> all(group_.size());
-  Result<std::vector<std::byte>> bytes =
-      share(group_, patient(call), all.size() * sizeof mine, group_.rank() * sizeof mine,
-            std::as_bytes(std::span(&mine, 1)));
-  if (!bytes.ok()) return bytes.status();
-  std::memcpy(all.data(), bytes->data(), bytes->size());
-  return all;
+  return share_each(group_, patient(call), Record{part_.step(), *digest_, part_.attempt()});
 }
 
 Result<saving::Manifest> Saving::make_manifest(const Call& call,

@@ -53,12 +53,9 @@ Result<std::vector<std::vector<std::byte>>> gather_all(Group& group, const Call&
                                                        std::span<const std::byte> mine) {
   const std::uint64_t length = mine.size();
   const std::size_t count = group.size();
-  Result<std::vector<std::byte>> lengths =
-      share(group, call, count * sizeof length, group.rank() * sizeof length,
-            std::as_bytes(std::span(&length, 1)));
+  const Result<std::vector<std::uint64_t>> lengths = share_each(group, call, length);
   if (!lengths.ok()) return lengths.status();
-  std::vector<std::uint64_t> sizes(count);
-  std::memcpy(sizes.data(), lengths->data(), lengths->size());
+  const std::vector<std::uint64_t>& sizes = lengths.value();
   std::size_t total = 0;
   std::size_t offset = 0;
   for (Rank rank = 0; rank < count; ++rank) {

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstring>
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "runtime/group.hpp"
@@ -15,6 +17,20 @@ namespace lockstep {
 /// at `offset`. Parts must not overlap. Collective.
 Result<std::vector<std::byte>> share(Group& group, const Call& call, std::size_t total,
                                      std::size_t offset, std::span<const std::byte> mine);
+
+/// Everybody's value, by group rank. Collective.
+template <class T>
+requires std::is_trivially_copyable_v<T> Result<std::vector<T>> share_each(Group& group,
+                                                                           const Call& call,
+                                                                           const T& mine) {
+  Result<std::vector<std::byte>> bytes =
+      share(group, call, group.size() * sizeof mine, group.rank() * sizeof mine,
+            std::as_bytes(std::span(&mine, 1)));
+  if (!bytes.ok()) return bytes.status();
+  std::vector<T> all(group.size());
+  std::memcpy(all.data(), bytes->data(), bytes->size());
+  return all;
+}
 
 /// Everybody's bytes, by group rank. Collective.
 Result<std::vector<std::vector<std::byte>>> gather_all(Group& group, const Call& call,

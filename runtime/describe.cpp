@@ -118,11 +118,9 @@ Result<std::string> describe_topology(Session& session) {
   mine.cores = session.page().head().cores;
   std::strncpy(mine.kind.data(), session.domain_kind().c_str(), mine.kind.size() - 1);
   const Call call{Operation::gather};
-  auto bytes = share(session.job(), call, who.size * sizeof mine, who.rank * sizeof mine,
-                     std::as_bytes(std::span(&mine, 1)));
-  if (!bytes.ok()) return bytes.status();
-  std::vector<Place> places(who.size);
-  std::memcpy(places.data(), bytes->data(), bytes->size());
+  const Result<std::vector<Place>> all = share_each(session.job(), call, mine);
+  if (!all.ok()) return all.status();
+  const std::vector<Place>& places = all.value();
 
   Json json;
   json["job"] = who.job;

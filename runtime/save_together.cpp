@@ -1,8 +1,6 @@
 // Saving with others: who saves, what all are told, and until when.
 #include "runtime/save_together.hpp"
 
-#include <cstring>
-
 #include <fmt/format.h>
 
 #include "runtime/agree.hpp"
@@ -42,22 +40,12 @@ std::pair<std::size_t, std::size_t> place_on_node(Group& group) {
   return {self, count};
 }
 
-Result<std::vector<Saved>> everybodys(Group& group, const Call& call, const Saved& mine) {
-  std::vector<Saved> all(group.size());
-  Result<std::vector<std::byte>> bytes =
-      share(group, patient(call), all.size() * sizeof mine, group.rank() * sizeof mine,
-            std::as_bytes(std::span(&mine, 1)));
-  if (!bytes.ok()) return bytes.status();
-  std::memcpy(all.data(), bytes->data(), bytes->size());
-  return all;
-}
-
 }  // namespace
 
 Status await_everywhere(Group& group, const Call& call, const std::optional<saving::Digest>& mine,
                         const std::function<std::string(Rank)>& path_of) {
   const Saved own{mine.value_or(saving::Digest{}), mine ? 1u : 0u};
-  Result<std::vector<Saved>> all = everybodys(group, call, own);
+  Result<std::vector<Saved>> all = share_each(group, patient(call), own);
   if (!all.ok()) return all.status();
   // The members of a node share out the looking.
   const auto [self, count] = place_on_node(group);

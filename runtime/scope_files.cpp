@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <ctime>
 #include <memory>
 #include <optional>
@@ -43,18 +42,6 @@ std::string names_of(Group& group, const std::vector<Rank>& members) {
   }
   if (members.size() > kNamedMax) text += fmt::format(" and {} more", members.size() - kNamedMax);
   return text;
-}
-
-/// A value from each member, by its rank.
-template <class T>
-Result<std::vector<T>> share_each(Group& group, const Call& call, const T& mine) {
-  Result<std::vector<std::byte>> bytes =
-      share(group, call, group.size() * sizeof mine, group.rank() * sizeof mine,
-            std::as_bytes(std::span(&mine, 1)));
-  if (!bytes.ok()) return bytes.status();
-  std::vector<T> all(group.size());
-  std::memcpy(all.data(), bytes->data(), bytes->size());
-  return all;
 }
 
 }  // namespace

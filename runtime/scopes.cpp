@@ -2,7 +2,6 @@
 #include "runtime/scopes.hpp"
 
 #include <algorithm>
-#include <cstring>
 
 #include <fmt/format.h>
 
@@ -23,17 +22,6 @@ filesystem::Classes by_value(const std::vector<T>& values) {
     classes.push_back(lowest.try_emplace(values[member], member).first->second);
   }
   return classes;
-}
-
-Result<std::vector<std::uint64_t>> share_number(Group& group, const Call& call,
-                                                std::uint64_t mine) {
-  Result<std::vector<std::byte>> bytes =
-      share(group, call, group.size() * sizeof mine, group.rank() * sizeof mine,
-            std::as_bytes(std::span(&mine, 1)));
-  if (!bytes.ok()) return bytes.status();
-  std::vector<std::uint64_t> all(group.size());
-  std::memcpy(all.data(), bytes->data(), bytes->size());
-  return all;
 }
 
 }  // namespace
@@ -91,7 +79,7 @@ Result<Scopes::Classes> Scopes::by_domain(Group& parent, const Call& call) const
   const bootstrap::Identity& who = session_.identity();
   const auto domain = session_.page().members()[session_.local_rank()].domain;
   const std::uint64_t mine = std::uint64_t{who.node()} << 32 | static_cast<std::uint32_t>(domain);
-  Result<std::vector<std::uint64_t>> all = share_number(parent, call, mine);
+  Result<std::vector<std::uint64_t>> all = share_each(parent, call, mine);
   if (!all.ok()) return all.status();
   return by_value(*all);
 }
@@ -101,7 +89,7 @@ Result<Scopes::Classes> Scopes::by_switch(Group& parent, const Call& call) const
   if (filesystem::count(by_node(parent)) == 1) return Classes(parent.size(), 0);
   const topology::SwitchPath& path = session_.own_switches();
   const std::uint64_t mine = path.empty() ? 0 : hash_text(topology::path_text(path)) | 1;
-  Result<std::vector<std::uint64_t>> all = share_number(parent, call, mine);
+  Result<std::vector<std::uint64_t>> all = share_each(parent, call, mine);
   if (!all.ok()) return all.status();
   const auto unknown = std::find(all->begin(), all->end(), 0);
   if (unknown == all->end()) return by_value(*all);

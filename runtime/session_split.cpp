@@ -1,6 +1,5 @@
 // Splitting a group: colours are shared, new leaders connect, blocks are claimed, all at once.
 #include <algorithm>
-#include <cstring>
 
 #include <fmt/format.h>
 
@@ -66,12 +65,9 @@ class Session::Splitter {
 
   Status share_colours() {
     id_ = child_id(parent_.id(), parent_.next_split(), colour_);
-    Result<std::vector<std::byte>> all =
-        share(parent_, call_, parent_.size() * sizeof colour_, parent_.rank() * sizeof colour_,
-              std::as_bytes(std::span(&colour_, 1)));
+    const Result<std::vector<std::uint32_t>> all = share_each(parent_, call_, colour_);
     if (!all.ok()) return all.status();
-    std::vector<std::uint32_t> colours(parent_.size());
-    std::memcpy(colours.data(), all->data(), all->size());
+    const std::vector<std::uint32_t>& colours = all.value();
     for (Rank i = 0; i < parent_.size(); ++i) {
       const Rank rank = parent_.ranks()[i];
       if (is_member() && colours[i] == colour_) members_.push_back(rank);
@@ -116,28 +112,28 @@ class Session::Splitter {
     }
     Result<std::vector<std::vector<std::byte>>> all = gather_all(parent_, call_, card);
     if (!all.ok()) return all.status();
+    // Those of this member's own group; who leads none has no card.
+    std::vector<Rank> leaders;
+    std::vector<std::span<const std::byte>> cards;
     for (Rank i = 0; is_wide_ && i < parent_.size(); ++i) {
-      const std::vector<std::byte>& its_card = (*all)[i];
-      if (!std::binary_search(members_.begin(), members_.end(), parent_.ranks()[i])) continue;
-      if (its_card.empty()) continue;
-      const std::span<const std::byte> its = address_on(its_card);
-      contacts_.emplace_back(its.begin(), its.end());
+      const Rank rank = parent_.ranks()[i];
+      if ((*all)[i].empty() || !std::binary_search(members_.begin(), members_.end(), rank))
+        continue;
+      leaders.push_back(rank);
+      cards.emplace_back((*all)[i]);
+      const std::span<const std::byte> address_of_one = address_on(cards.back());
+      contacts_.emplace_back(address_of_one.begin(), address_of_one.end());
     }
     if (!leads) return {};
     progress::Port& port = *session_.port_;
     session_.around_->port = &port;
     std::lock_guard lock(port.mutex());
     port.set_session(session_.page_.head().session);
-    for (Rank i = 0; i < parent_.size(); ++i) {
-      const Rank rank = parent_.ranks()[i];
-      const bool is_mine = std::binary_search(members_.begin(), members_.end(), rank);
-      const std::vector<std::byte>& other = (*all)[i];
-      if (!is_mine || other.empty()) continue;
-      session_.around_->switches[who().node_of[rank]] =
-          topology::read_path(switches_on(other)).value_or(topology::SwitchPath{});
-      const std::span<const std::byte> its = address_on(other);
-      if (rank == who().rank || its.empty()) continue;
-      if (Status status = port.connect(rank, its); !status.ok()) return status;
+    for (std::size_t i = 0; i < leaders.size(); ++i) {
+      session_.around_->switches[who().node_of[leaders[i]]] =
+          topology::read_path(switches_on(cards[i])).value_or(topology::SwitchPath{});
+      if (leaders[i] == who().rank || contacts_[i].empty()) continue;
+      if (Status status = port.connect(leaders[i], contacts_[i]); !status.ok()) return status;
     }
     if (!port.has_thread()) port.start_thread();
     return {};
