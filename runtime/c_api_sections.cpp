@@ -1,7 +1,6 @@
 // The C API of sections: one goes first.
-#include <algorithm>
-#include <cstring>
 
+#include "runtime/base/copy_text.hpp"
 #include "runtime/c_api_support.hpp"
 
 using namespace lockstep;
@@ -19,13 +18,6 @@ const char* lockstep::c_api::read_section(const lockstep_section_t* section, Sec
 }
 
 namespace {
-
-template <std::size_t N>
-void copy_text(char (&to)[N], std::string_view text) {
-  const std::size_t length = std::min(text.size(), N - 1);
-  std::memcpy(to, text.data(), length);
-  to[length] = '\0';
-}
 
 std::int32_t kind_of(engine::OutcomeKind kind) {
   switch (kind) {

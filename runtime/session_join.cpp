@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "runtime/base/copy_text.hpp"
 #include "runtime/base/hash.hpp"
 #include "runtime/bootstrap/network.hpp"
 #include "runtime/lifecycle/scheduler.hpp"
@@ -318,17 +319,14 @@ class Session::Joiner {
   }
 
   void fill_card(node::Card& card) {
-    const auto copy = [](auto& to, std::string_view from) {
-      std::memcpy(to.data(), from.data(), std::min(from.size(), to.size() - 1));
-    };
     card.ranks = who().size;
     card.node = who().node();
     card.nodes = static_cast<std::uint32_t>(nodes());
     card.started = std::time(nullptr);
-    copy(card.job, who().job);
-    copy(card.host, who().hosts[who().node()]);
-    copy(card.slurm_job, environment_.get("SLURM_JOB_ID").value_or(""));
-    copy(card.slurm_step, environment_.get("SLURM_STEP_ID").value_or(""));
+    copy_text(card.job, who().job);
+    copy_text(card.host, who().hosts[who().node()]);
+    copy_text(card.slurm_job, environment_.get("SLURM_JOB_ID").value_or(""));
+    copy_text(card.slurm_step, environment_.get("SLURM_STEP_ID").value_or(""));
     card.is_written.store(1, std::memory_order_release);
   }
 

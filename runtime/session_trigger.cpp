@@ -3,21 +3,11 @@
 #include <cstring>
 #include <optional>
 
+#include "runtime/base/copy_text.hpp"
 #include "runtime/collect.hpp"
 #include "runtime/session.hpp"
 
 namespace lockstep {
-namespace {
-
-template <std::size_t N>
-void copy_text(char (&to)[N], const std::string& from) {
-  const std::size_t length = std::min(from.size(), N - 1);
-  std::memcpy(to, from.data(), length);
-  to[length] = '\0';
-}
-
-}  // namespace
-
 Result<bool> Session::check_trigger(const Call& call) {
   std::optional<lifecycle::Notice> mine = watch_.take(call.name);
   const auto could_not_tell = [&](const Status& status) {
