@@ -85,7 +85,7 @@ class Session {
   Config config_{};
   std::unique_ptr<bootstrap::Bootstrap> bootstrap_;
   Counters counters_;
-  /// Kept open for visitors, who have no other way to the page (docs/decisions/0008).
+  /// Kept open for visitors, who have no other way to the page (docs/decisions/0009).
   UniqueFd page_memory_;
   node::Page page_;
   std::string transport_;  ///< name of the plugin that all nodes use; empty on a single node

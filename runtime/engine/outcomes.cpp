@@ -80,7 +80,7 @@ void Outcomes::send_down(NodeIndex root, NodeIndex from, const Frame& frame, Out
 }
 
 std::optional<NodeIndex> Outcomes::node_of(Rank speaker) const noexcept {
-  // A successor's rank keeps the order: it runs on the same node, but ranks may be spread.
+  // Not in order any more once one has had a successor.
   const auto found = std::find(setup_.speakers.begin(), setup_.speakers.end(), speaker);
   if (found == setup_.speakers.end()) return std::nullopt;
   return static_cast<NodeIndex>(found - setup_.speakers.begin());
@@ -117,8 +117,8 @@ bool Outcomes::is_given_up(NodeIndex node, Nanos now) const noexcept {
 /// The first's node is lost, and the first spoke for it, or nobody there has said hello since.
 bool Outcomes::is_known_dead(Attempt attempt, Nanos now) const {
   const Loss& loss = lost_[setup_.node_of[attempt.number]];
-  return loss.is_lost &&
-         (loss.speaker == setup_.members[attempt.number] || now >= after(loss.since, setup_.grace));
+  return loss.is_lost && (loss.speaker == setup_.members[attempt.number] ||
+                          is_given_up(setup_.node_of[attempt.number], now));
 }
 
 bool Outcomes::is_promised(Attempt attempt, Nanos now) const {
@@ -242,9 +242,7 @@ void Outcomes::count_answer(Attempt attempt, NodeIndex from, Output& out) {
   if (found == questions_.end() || found->second.answered[from]) return;
   Question& question = found->second;
   question.answered[from] = true;
-  if (++question.answers < lost_.size()) return;
-  const std::string record = std::move(question.if_dead);
-  decide(attempt, attempt, record, out);
+  if (++question.answers == lost_.size()) decide(attempt, attempt, question.if_dead, out);
 }
 
 void Outcomes::decide(Attempt question, Attempt found, std::string_view record, Output& out) {
@@ -291,12 +289,18 @@ bool Outcomes::dispatch(NodeIndex from, const Frame& frame, Nanos now, Output& o
   }
 }
 
+/// To whoever decides: the frame's attempt is that of the record, its word that of the question.
+void Outcomes::answer(NodeIndex to, Attempt question, std::uint16_t flags,
+                      const OutcomeStore::Kept& kept, Output& out) {
+  post(to, FrameType::outcome_answer, kept.attempt, flags, kept.record, out);
+  out.back().frame.word = question.number;
+}
+
 void Outcomes::on_ask(NodeIndex from, Attempt attempt, const Frame& frame, Nanos now, Output& out) {
   const bool decides = (frame.flags & kDecides) != 0;
   if (const auto kept = store_.find(attempt)) {
     if (decides) {
-      post(from, FrameType::outcome_answer, kept->attempt, kHasRecord, kept->record, out);
-      out.back().frame.word = attempt.number;
+      answer(from, attempt, kHasRecord, *kept, out);
     } else {
       post(from, FrameType::outcome, kept->attempt, 0, kept->record, out);
     }
@@ -311,8 +315,7 @@ void Outcomes::on_ask(NodeIndex from, Attempt attempt, const Frame& frame, Nanos
   const bool is_alive = is_here && store_.is_alive(attempt.number);
   if (decides) {
     if (is_alive) {
-      post(from, FrameType::outcome_answer, attempt, kFirstIsAlive, {}, out);
-      out.back().frame.word = attempt.number;
+      answer(from, attempt, kFirstIsAlive, {attempt, {}, false}, out);
       return;
     }
     const auto promise = promises_.find(attempt);
@@ -323,8 +326,7 @@ void Outcomes::on_ask(NodeIndex from, Attempt attempt, const Frame& frame, Nanos
       return;  // this node decides
     }
     promises_[attempt] = {from, after(after(after(now, setup_.grace), setup_.grace), setup_.grace)};
-    post(from, FrameType::outcome_answer, attempt, 0, {}, out);
-    out.back().frame.word = attempt.number;
+    answer(from, attempt, 0, {attempt, {}, false}, out);
   } else if ((frame.flags & kFirstIsGone) != 0) {
     if (!is_alive) start_question(attempt, text_of(frame), now, out);
   } else if (is_here && !is_alive) {
@@ -337,7 +339,6 @@ void Outcomes::on_ask(NodeIndex from, Attempt attempt, const Frame& frame, Nanos
   }
 }
 
-/// The frame's attempt is that of the record, its word that of the question.
 void Outcomes::on_answer(NodeIndex from, Attempt attempt, const Frame& frame, Output& out) {
   if ((frame.flags & kReceipt) != 0) {
     const auto found = unconfirmed_.find(attempt);
@@ -526,8 +527,7 @@ void Outcomes::tick(Nanos now, Output& out) {
   for (const Attempt& attempt : due) {
     Question& question = questions_[attempt];
     if (now < after(question.until, setup_.grace)) {
-      const std::string record = question.if_dead;
-      decide(attempt, attempt, record, out);
+      decide(attempt, attempt, question.if_dead, out);
     } else {
       // This node stood still, and those who answered may have promised somebody else since.
       const std::string if_dead = std::move(question.if_dead);

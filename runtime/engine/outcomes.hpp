@@ -94,7 +94,6 @@ class Outcomes {
   void tick(Nanos now, Output& out);
 
   const Setup& setup() const noexcept { return setup_; }
-  bool is_lost(NodeIndex node) const noexcept { return lost_[node].is_lost; }
   /// Something is under way that needs tick() soon.
   bool is_busy() const noexcept {
     return !questions_.empty() || !unconfirmed_.empty() || wanted_turn_.attempt.section != 0;
@@ -158,6 +157,8 @@ class Outcomes {
   void count_answer(Attempt attempt, NodeIndex from, Output& out);
   void decide(Attempt question, Attempt found, std::string_view record, Output& out);
   void forget(Attempt attempt);
+  void answer(NodeIndex to, Attempt question, std::uint16_t flags, const OutcomeStore::Kept& kept,
+              Output& out);
   void on_ask(NodeIndex from, Attempt attempt, const Frame& frame, Nanos now, Output& out);
   void on_answer(NodeIndex from, Attempt attempt, const Frame& frame, Output& out);
   void on_outcome(NodeIndex from, Attempt attempt, const Frame& frame, Nanos now, Output& out);
