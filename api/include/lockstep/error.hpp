@@ -84,5 +84,21 @@ inline std::string type_name(const std::exception& error) {
   return status == 0 ? name.get() : mangled;
 }
 
+/// The exception that is being handled, as the others are told of it.
+struct Thrown {
+  std::string type;
+  std::string text;
+
+  static Thrown now() {
+    try {
+      throw;
+    } catch (const std::exception& error) {
+      return {type_name(error), error.what()};
+    } catch (...) {
+      return {{}, "it threw something that is not a std::exception"};
+    }
+  }
+};
+
 }  // namespace detail
 }  // namespace lockstep

@@ -105,11 +105,9 @@ class Group {
     const auto run = [&]() -> std::invoke_result_t<F> {
       try {
         return std::forward<F>(f)();
-      } catch (const std::exception& error) {
-        scope.fail(error.what(), detail::type_name(error).c_str());
-        throw;
       } catch (...) {
-        scope.fail("it threw something that is not a std::exception");
+        const detail::Thrown thrown = detail::Thrown::now();
+        scope.fail(thrown.text.c_str(), thrown.type.c_str());
         throw;
       }
     };
@@ -198,20 +196,16 @@ class Group {
       G& consume;
       lockstep_once_work_t& work;
       std::exception_ptr failure{};
-      std::string type{};
-      std::string text{};
+      detail::Thrown thrown{};
 
       /// Leaves the exception for the others.
       void explain() noexcept {
         try {
           if (failure) std::rethrow_exception(failure);
-        } catch (const std::exception& error) {
-          type = detail::type_name(error);
-          text = error.what();
-          work.type = type.c_str();
-          work.text = text.c_str();
         } catch (...) {
-          work.text = "it threw something that is not a std::exception";
+          thrown = detail::Thrown::now();
+          work.type = thrown.type.c_str();
+          work.text = thrown.text.c_str();
         }
       }
     };

@@ -40,11 +40,8 @@ std::invoke_result_t<F> Group::at_most(std::uint32_t k, F&& f, const Options& op
   const auto run = [&]() -> std::invoke_result_t<F> {
     try {
       return std::forward<F>(f)();
-    } catch (const std::exception& error) {
-      lockstep_at_most_end(handle_.get(), error.what());
-      throw;
     } catch (...) {
-      lockstep_at_most_end(handle_.get(), "it threw something that is not a std::exception");
+      lockstep_at_most_end(handle_.get(), detail::Thrown::now().text.c_str());
       throw;
     }
   };
