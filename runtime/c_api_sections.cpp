@@ -1,5 +1,4 @@
 // The C API of sections: one goes first.
-
 #include "runtime/base/copy_text.hpp"
 #include "runtime/c_api_support.hpp"
 

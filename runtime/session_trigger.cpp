@@ -8,6 +8,7 @@
 #include "runtime/session.hpp"
 
 namespace lockstep {
+
 Result<bool> Session::check_trigger(const Call& call) {
   std::optional<lifecycle::Notice> mine = watch_.take(call.name);
   const auto could_not_tell = [&](const Status& status) {
