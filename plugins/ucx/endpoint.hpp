@@ -34,6 +34,8 @@ class Endpoint {
 
   [[nodiscard]] bool is_lost() const noexcept { return state_ != State::live; }
 
+  void lose() noexcept;
+
   /// True once, for the caller that reports the loss.
   [[nodiscard]] bool take_loss() noexcept;
 
@@ -59,7 +61,6 @@ class Endpoint {
 
   static void on_error(void* argument, ucp_ep_h endpoint, ucs_status_t status);
   static void on_sent(void* request, ucs_status_t status, void* argument);
-  void lose() noexcept;
 
   bool& has_loss_;
   ucp_ep_h handle_ = nullptr;

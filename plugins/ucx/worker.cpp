@@ -215,8 +215,10 @@ lockstep_status_t Worker::connect(std::uint32_t peer, std::span<const std::byte>
   const ucs_status_t status =
       endpoint->open(worker_.get(), reinterpret_cast<const ucp_address_t*>(bare.data()));
   if (status != UCS_OK) {
-    log(LOCKSTEP_LOG_INFO, "ucx: rank %u cannot be reached: %s", peer, ucs_status_string(status));
-    return LOCKSTEP_E_PEER;
+    // UCX does not tell whether there is no way or nobody there (any more). Who has left before we
+    // came may have said why, in a frame that is here already: no reason to fail before it is read.
+    log(LOCKSTEP_LOG_WARN, "ucx: rank %u cannot be reached: %s", peer, ucs_status_string(status));
+    endpoint->lose();
   }
   peers_.emplace(peer, std::move(endpoint));
   return LOCKSTEP_OK;

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -23,6 +24,10 @@ constexpr int kStandBackMs = 10;
 /// How often an idle thread looks for deadlines that local members have set.
 constexpr int kIdleMs = 200;
 constexpr int kSoonMs = 1;
+/// How long a leader that knows a verdict stays for those who are about to hear it. A fabric
+/// connects on first use, often just then, and UCX 1.13 aborts a process whose peer goes away in
+/// the middle.
+constexpr Nanos kParting = 200 * kMillisecond;
 
 }  // namespace
 
@@ -57,6 +62,11 @@ Port::~Port() {
     thread_.join();
   }
   for (int turn = 0; !queue_.empty() && turn < 1000; ++turn) poll();
+  const Nanos parting = std::min(stay_until_, after(now(), kParting));
+  while (now() < parting) {
+    poll();
+    ::poll(nullptr, 0, kSoonMs);
+  }
   if (transport_ != nullptr) transport_->close(self_);
   if (operation_ != nullptr) operation_->close(self_);
 }
@@ -86,6 +96,7 @@ void Port::post(Rank rank, const engine::Frame& frame) {
   queued.rank = rank;
   engine::Frame stamped = frame;
   stamped.session = session_;
+  note(stamped);
   queued.length = engine::encode(stamped, queued.bytes);
   counters_.add(Counter::frames_sent);
   counters_.add(Counter::bytes_sent, queued.length);
@@ -95,6 +106,10 @@ void Port::post(Rank rank, const engine::Frame& frame) {
     if (status != LOCKSTEP_AGAIN) return;  // lost peers are reported by poll
   }
   queue_.push_back(queued);
+}
+
+void Port::note(const engine::Frame& frame) {
+  if (frame.type == engine::FrameType::broken) stay_until_ = now() + kParting;
 }
 
 void Port::flush() {
@@ -125,6 +140,7 @@ void Port::deliver(void* context, const void* frame, std::size_t length) {
     return;
   }
   port.counters_.add(Counter::frames_received);
+  port.note(*decoded);
   const auto found = port.listeners_.find(decoded->group);
   if (found == port.listeners_.end()) {
     port.counters_.add(Counter::frames_rejected);

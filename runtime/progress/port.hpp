@@ -87,6 +87,7 @@ class Port {
 
   static void deliver(void* context, const void* frame, std::size_t length);
   static void lost(void* context, std::uint32_t peer);
+  void note(const engine::Frame& frame);
   void flush();
   void run();
   bool idle_turn(bool& can_sleep);
@@ -103,6 +104,7 @@ class Port {
   std::vector<Queued> queue_;  ///< keeps its memory: no allocation once it has grown
   std::size_t queue_head_ = 0;
   bool is_polling_ = false;
+  Nanos stay_until_ = 0;
 
   std::atomic<std::uint32_t> active_{0};
   std::atomic<std::uint64_t> visits_{0};

@@ -133,6 +133,24 @@ TEST_P(Lost, CloseDoesNotWaitForTheFrozen) {
   survivor.close();
 }
 
+/// Who is slow to connect finds peers that have come, done their work and left: no fault of its
+/// own.
+TEST_P(Lost, APeerThatWasGoneBeforeConnectIsReportedOnce) {
+  Instance survivor(plugin(), 0);
+  ASSERT_TRUE(survivor.is_open());
+  Bytes address;
+  {
+    const Instance gone(plugin(), 1);
+    ASSERT_TRUE(gone.is_open());
+    address = gone.address();
+  }
+  ASSERT_EQ(survivor.connect(1, address), LOCKSTEP_OK);
+  EXPECT_TRUE(hears_losses(survivor, 1, 1));
+  EXPECT_EQ(survivor.connect(1, address), LOCKSTEP_E_PEER) << "a lost peer does not come back";
+  survivor.poll();
+  EXPECT_EQ(survivor.lost(), std::vector<std::uint32_t>{1});
+}
+
 TEST_P(Lost, CloseDoesNotWaitForAPeerThatNeverWas) {
   Instance survivor(plugin(), 0);
   ASSERT_TRUE(survivor.is_open());
@@ -142,8 +160,8 @@ TEST_P(Lost, CloseDoesNotWaitForAPeerThatNeverWas) {
     ASSERT_TRUE(gone.is_open());
     address = gone.address();
   }
-  // Whether connect already knows is the plugin's business.
-  if (survivor.connect(1, address) == LOCKSTEP_OK) (void)survivor.post(1, numbered_frame(0, 64));
+  ASSERT_EQ(survivor.connect(1, address), LOCKSTEP_OK) << "that it is gone is for poll to say";
+  (void)survivor.post(1, numbered_frame(0, 64));
   survivor.close();
 }
 

@@ -72,7 +72,8 @@ typedef struct lockstep_transport {
   /** Copies this process's address. In: capacity in *length_p; out: bytes used.
    * LOCKSTEP_E_LIMIT if it does not fit. */
   lockstep_status_t (*address)(void *self, void *buffer, size_t *length_p);
-  /** Makes `peer` reachable; connecting it again is harmless. LOCKSTEP_E_PEER if it cannot be. */
+  /** Makes `peer` reachable; connecting it again is harmless. That nobody is there (any more) is
+   * for `poll` to say; LOCKSTEP_E_PEER if the address is damaged or the peer was lost before. */
   lockstep_status_t (*connect)(void *self, uint32_t peer, const void *address, size_t length);
   /** Queues one frame; the bytes are copied before it returns. LOCKSTEP_AGAIN when the queue to
    * this peer is full (poll, then post again); LOCKSTEP_E_PEER when the peer is lost or unknown. */
