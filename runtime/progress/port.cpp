@@ -91,6 +91,12 @@ Status Port::connect(Rank rank, std::span<const std::byte> address) {
   return {};
 }
 
+void Port::listen(GroupId group, Listener* listener) {
+  listeners_[group] = listener;
+  // The transport tells a loss once, perhaps before this listener was there.
+  for (const Rank rank : lost_) listener->on_lost(rank);
+}
+
 void Port::post(Rank rank, const engine::Frame& frame) {
   Queued queued;
   queued.rank = rank;
@@ -152,6 +158,7 @@ void Port::deliver(void* context, const void* frame, std::size_t length) {
 void Port::lost(void* context, std::uint32_t peer) {
   auto& port = *static_cast<Port*>(context);
   log::debug("{}: rank {} cannot be reached any more", port.plugin().name, peer);
+  port.lost_.push_back(peer);
   for (const auto& [group, listener] : port.listeners_) listener->on_lost(peer);
 }
 

@@ -58,7 +58,8 @@ class Port {
 
   std::mutex& mutex() noexcept { return mutex_; }
   // -- with the mutex held
-  void listen(GroupId group, Listener* listener) { listeners_[group] = listener; }
+  /// Also hears of the ranks that were lost before.
+  void listen(GroupId group, Listener* listener);
   void unlisten(GroupId group) { listeners_.erase(group); }
   /// Sends, or queues what the transport has no room for.
   void post(Rank rank, const engine::Frame& frame);
@@ -101,6 +102,7 @@ class Port {
 
   std::mutex mutex_;
   std::map<GroupId, Listener*> listeners_;
+  std::vector<Rank> lost_;     ///< each once: a lost rank does not come back
   std::vector<Queued> queue_;  ///< keeps its memory: no allocation once it has grown
   std::size_t queue_head_ = 0;
   bool is_polling_ = false;
