@@ -302,7 +302,7 @@ lockstep_status_t lockstep_wait(lockstep_group_t group) {
 
 lockstep_status_t lockstep_set_trigger(lockstep_session_t session) {
   if (!is_live(session)) return refuse(session);
-  of(session)->watch().raise();
+  of(session)->set_trigger();
   return LOCKSTEP_OK;
 }
 
@@ -314,6 +314,23 @@ lockstep_status_t lockstep_check_trigger(lockstep_session_t session, const locks
   return guard([&] {
     const Result<bool> fired =
         of(session)->check_trigger(make_call(Operation::check_trigger, call));
+    if (!fired.ok()) return keep(fired.status());
+    *fired_p = fired.value() ? 1 : 0;
+    return LOCKSTEP_OK;
+  });
+}
+
+lockstep_status_t lockstep_poll_trigger(lockstep_session_t session, const lockstep_call_t* call,
+                                        int* fired_p) {
+  if (!is_live(session)) return refuse(session);
+  if (fired_p == nullptr) return invalid("fired_p is NULL");
+  if (of(session)->job().poll_quickly()) {
+    *fired_p = 0;
+    return LOCKSTEP_OK;
+  }
+  if (is_bad_timeout(call)) return invalid(kBadTimeout);
+  return guard([&] {
+    const Result<bool> fired = of(session)->poll_trigger(make_call(Operation::poll, call));
     if (!fired.ok()) return keep(fired.status());
     *fired_p = fired.value() ? 1 : 0;
     return LOCKSTEP_OK;

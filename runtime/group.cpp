@@ -34,6 +34,8 @@ const char* operation_name(Operation operation) {
       return "print_in_order";
     case Operation::requeue:
       return "requeue";
+    case Operation::poll:
+      return "poll";
     case Operation::save:
       return "save";
     case Operation::checkpoint_save:
@@ -265,7 +267,7 @@ Status Group::test() {
     is_open_ = false;
     return {};
   }
-  Watch watch{.call = call_, .is_round = true, .start = start_, .is_test = true};
+  Watch watch{.call = call_, .what = Watch::What::round, .start = start_, .is_test = true};
   Status status = look(watch);
   if (!status.ok()) {
     is_open_ = false;
@@ -287,7 +289,7 @@ Status Group::round(const Call& call, const node::Words& mine, node::Words* resu
 }
 
 Status Group::finish(node::Words* result) {
-  Watch watch{.call = call_, .is_round = true, .start = start_};
+  Watch watch{.call = call_, .what = Watch::What::round, .start = start_};
   Status status = this->watch(local_->bell(), watch, [this]() noexcept {
     step();
     return local_->is_released(epoch_);

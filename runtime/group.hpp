@@ -37,6 +37,7 @@ enum class Operation : std::uint8_t {
   split,
   print_in_order,
   requeue,
+  poll,
   save,
   checkpoint_save,
   checkpoint_latest,
@@ -143,6 +144,26 @@ class Group {
   /// Of the last section that this member has seen the end of.
   const std::optional<SectionEnd>& section_end() const noexcept { return section_end_; }
 
+  /// This member's next poll, as long as nothing is set anywhere: a store and a load. False: see
+  /// meets().
+  bool poll_quickly() noexcept { return local_->polls().enter() && !is_round_based(); }
+  /// Is the poll that was entered last the one in which all members meet? They are then all in the
+  /// same poll, and whatever was set before has led to this meeting or to an earlier one. Where
+  /// nodes exchange rounds only, all meet in every poll.
+  Result<bool> meets(const Call& call);
+  std::uint64_t poll_number() noexcept { return local_->polls().number(); }
+  /// The meeting is over.
+  void has_met() noexcept { local_->polls().finish(poll_number()); }
+  bool is_meeting_wanted() const noexcept {
+    return local_->polls().look().phase == node::PollBoard::Phase::wanted;
+  }
+  /// Rings when one is.
+  node::Bell& call_for_meeting() noexcept { return local_->polls().call(); }
+  /// Does this member speak for its node?
+  bool is_speaker() const noexcept { return sections_ != nullptr && sections_->is_speaker(); }
+  /// All members shall meet in one of their next polls. Any thread, also in a signal handler.
+  void want_meeting() noexcept { local_->polls().want(); }
+
   /// An open "at most k at a time" of this member. The caller's name is not promised to live.
   struct Waves {
     std::uint32_t width;
@@ -189,6 +210,10 @@ class Group {
   Status look(Watch& watch);
   Status look_at_round(Watch& watch, Nanos time);
   Status look_at_section(Watch& watch, Nanos time);
+  Status look_at_poll(Watch& watch, Nanos time);
+  void name_poll(const node::PollBoard::View& seen) noexcept;
+  void urge_speaker();
+  void see_to_speaker();
   void give_up_round(Watch& watch, Nanos time);
   void report(const Watch& watch, Nanos time) const;
   void fail_here(engine::Verdict verdict);
@@ -201,7 +226,6 @@ class Group {
   node::SectionRing::IsGone gone_test() const;
   engine::Outcome outcome_if_dead(const node::LocalGroup::Inquiry& inquiry) const;
   void inquire(const Watch& watch);
-  bool speaks_in_sections() const noexcept;
   Status stand_by();
   Status take_turn(const Call& call, Attempt attempt);
   void stay_on_duty(bool is_on_duty);
@@ -245,6 +269,7 @@ class Group {
   std::uint64_t section_own_key_ = 0;  ///< not 0: of this member's call that succeeded with it
   node::SectionRing::Record section_room_;
   std::uint64_t splits_ = 0;
+  Nanos speaker_look_at_ = 0;  ///< of polls, which come often
   std::optional<Waves> waves_;
 };
 

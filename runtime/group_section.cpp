@@ -140,7 +140,7 @@ Status Group::publish(const Call& call, Attempt attempt, const std::string& reco
     local_->ring_sections();
     return {};
   }
-  if (!speaks_in_sections()) {
+  if (!is_speaker()) {
     local_->note_published();
     return {};
   }
@@ -173,7 +173,7 @@ Status Group::wait_for_outcome(const Call& call, Attempt attempt) {
     kept.text.assign(text, strnlen(text, result.vector.size()));
     kept.attempt = attempt;
   } else {
-    Watch watch{.call = call, .is_round = false, .attempt = attempt};
+    Watch watch{.call = call, .what = Watch::What::section, .attempt = attempt};
     watch.retries = SectionRules::retries(call.variant);
     node::SectionRing& ring = local_->sections();
     Status status = this->watch(local_->section_bell(), watch, [&]() noexcept {
@@ -208,7 +208,7 @@ Status Group::take_turn(const Call& call, Attempt attempt) {
   if (sections_ == nullptr) {
     if (Status status = stand_by(); !status.ok()) return status;
   }
-  Watch watch{.call = call, .is_round = false, .attempt = attempt, .is_turn = true};
+  Watch watch{.call = call, .what = Watch::What::section, .attempt = attempt, .is_turn = true};
   inquire(watch);
   return this->watch(local_->section_bell(), watch, [&]() noexcept {
     std::lock_guard lock(around_.port->mutex());
@@ -332,19 +332,8 @@ void Group::inquire(const Watch& watch) {
     local_->ring_sections();
     return;
   }
-  if (!speaks_in_sections() && is_gone(local_->speaker())) {
-    if (sections_ == nullptr) {
-      if (Status status = stand_by(); !status.ok()) {
-        log::warn("cannot speak for its node in place of rank {}: {}",
-                  local_ranks_[local_->speaker()], status.text());
-      }
-    }
-    if (sections_ != nullptr) {
-      std::lock_guard lock(around_.port->mutex());
-      sections_->try_to_take_over();
-    }
-  }
-  if (!speaks_in_sections()) {
+  see_to_speaker();
+  if (!is_speaker()) {
     local_->ask(inquiry);
     return;
   }
@@ -352,8 +341,18 @@ void Group::inquire(const Watch& watch) {
   sections_->inquire(inquiry);
 }
 
-bool Group::speaks_in_sections() const noexcept {
-  return sections_ != nullptr && sections_->is_speaker();
+/// Somebody has to speak for this node: this member, if nobody else does any more.
+void Group::see_to_speaker() {
+  if (is_speaker() || !is_gone(local_->speaker())) return;
+  if (sections_ == nullptr) {
+    if (Status status = stand_by(); !status.ok()) {
+      log::warn("cannot speak for its node in place of rank {}: {}",
+                local_ranks_[local_->speaker()], status.text());
+      return;
+    }
+  }
+  std::lock_guard lock(around_.port->mutex());
+  sections_->try_to_take_over();
 }
 
 std::unique_ptr<progress::Sections> Group::make_sections(progress::Port& port,

@@ -23,7 +23,8 @@ Status Group::look(Watch& watch) {
   if (watch.start == 0) watch.start = time;
   if (watch.deadline == 0) {
     // Rounds end by themselves; a section's first may work for hours.
-    const Nanos standard = watch.is_round ? around_.config.timeout : kNever;
+    const bool is_section = watch.what == Watch::What::section;
+    const Nanos standard = is_section ? kNever : around_.config.timeout;
     watch.deadline = after(watch.start, watch.call.timeout.value_or(standard));
     watch.next_report = after(watch.start, around_.config.report);
     watch.next_life_sign = after(watch.start, kLifeSigns);
@@ -37,7 +38,8 @@ Status Group::look(Watch& watch) {
   watch.last_look = time;
   if (!watch.is_said && !watch.is_test && time - watch.start >= kLasting) {
     watch.is_said = true;
-    local_->say_waiting(watch.is_round ? epoch_ : node::kWaitsForSection | watch.attempt.section,
+    const bool is_section = watch.what == Watch::What::section;
+    local_->say_waiting(is_section ? node::kWaitsForSection | watch.attempt.section : epoch_,
                         watch.start);
   }
   if (sections_ != nullptr) {
@@ -45,7 +47,18 @@ Status Group::look(Watch& watch) {
     sections_->on_idle(time);
   }
   if (local_->is_broken()) return broken(watch.call);
-  const Status status = watch.is_round ? look_at_round(watch, time) : look_at_section(watch, time);
+  Status status;
+  switch (watch.what) {
+    case Watch::What::round:
+      status = look_at_round(watch, time);
+      break;
+    case Watch::What::section:
+      status = look_at_section(watch, time);
+      break;
+    case Watch::What::poll:
+      status = look_at_poll(watch, time);
+      break;
+  }
   if (!status.ok()) return status;
   if (time >= watch.next_report) {
     report(watch, time);
@@ -192,7 +205,12 @@ std::string Group::whereabouts(const RankSet& ranks) const {
 void Group::report(const Watch& watch, Nanos time) const {
   const double seconds = static_cast<double>(time - watch.start) / kSecond;
   // One voice per node: the lowest member that is waiting.
-  if (!watch.is_round) {
+  if (watch.what == Watch::What::poll) {
+    log::warn("has waited {:.3g} s at {} for other nodes to say how far they are", seconds,
+              watch.call.text());
+    return;
+  }
+  if (watch.what == Watch::What::section) {
     for (std::uint32_t member = 0; member < local_->self(); ++member) {
       if (local_->waits_for(member, node::kWaitsForSection | watch.attempt.section)) return;
     }

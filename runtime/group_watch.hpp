@@ -7,8 +7,9 @@ namespace lockstep {
 
 struct Group::Watch {
   const Call& call;
-  bool is_round;         ///< else: the wait for a section's outcome
-  Attempt attempt{};     ///< the one that is waited for
+  enum class What { round, section, poll };
+  What what;             ///< the end of the round, of the first's section, or of a hold
+  Attempt attempt{};     ///< of the section
   bool retries = false;  ///< the next member tries if its first fails
   bool is_turn = false;  ///< it is this member's own: the wait is for leave to begin
   Nanos start = 0;

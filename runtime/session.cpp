@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "runtime/lifecycle/signals.hpp"
 #include "runtime/observe/log.hpp"
 #include "runtime/plugin/registry.hpp"
 
@@ -34,6 +35,8 @@ Session::~Session() {
     if (record_.requeue) carry_out_requeue();
     write_record();
   }
+  lifecycle::tell_of_signals(nullptr, nullptr);
+  lookout_.reset();
   // Groups first: leaving them tells waiting members that this one is gone. Then the port, which
   // delivers what was promised; then the page under all of them.
   groups_.clear();

@@ -29,8 +29,14 @@ enum class FrameType : std::uint8_t {
   outcome_ask = 7,     ///< "how did it end?"
   outcome_answer = 8,  ///< a record, or that there is none here; also the receipt for one
   hello = 9,           ///< "I speak for my node now", with a piece of a transport address
+  // Of polls; `epoch` is the agreement, `site` and `signature` the ballot's count and node.
+  poll_raise = 10,    ///< "members here have set something"
+  poll_hold = 11,     ///< "hold whoever enters a poll, and say how far they are"
+  poll_held = 12,     ///< `word`: the furthest poll
+  poll_commit = 13,   ///< `word`: the poll in which all meet
+  poll_receipt = 14,  ///< "I have it"
 };
-inline constexpr std::uint8_t kFrameTypeLast = 9;
+inline constexpr std::uint8_t kFrameTypeLast = 14;
 
 /// Flags of a frame; the meaning of each belongs to one type.
 enum : std::uint16_t {
@@ -46,6 +52,8 @@ enum : std::uint16_t {
   kFirstIsAlive = 2,    ///< outcome_answer: who goes first lives on this node
   kReceipt = 4,         ///< outcome_answer: your record has come
   kGoAhead = 8,         ///< outcome_answer: your attempt is not decided
+  kHeldCommitted = 1,   ///< poll_held: `word` is what was agreed on
+  kHeldOutdated = 2,    ///< poll_held: `word` is a higher ballot, to which this node is bound
 };
 
 struct Frame {

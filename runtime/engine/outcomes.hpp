@@ -26,6 +26,7 @@
 #include "runtime/base/attempt.hpp"
 #include "runtime/base/time.hpp"
 #include "runtime/engine/exchange.hpp"
+#include "runtime/engine/poll_agreement.hpp"
 
 namespace lockstep::engine {
 
@@ -48,7 +49,7 @@ class OutcomeStore {
   virtual bool is_alive(Rank group_rank) const = 0;
 };
 
-class Outcomes {
+class Outcomes : public Presence {
  public:
   struct Setup {
     GroupId group;
@@ -94,6 +95,10 @@ class Outcomes {
   void tick(Nanos now, Output& out);
 
   const Setup& setup() const noexcept { return setup_; }
+  std::optional<NodeIndex> node_of(Rank speaker) const noexcept;
+  // Presence
+  bool is_there(NodeIndex node) const noexcept override { return !lost_[node].is_lost; }
+  bool is_given_up(NodeIndex node, Nanos now) const noexcept override;
   /// Something is under way that needs tick() soon.
   bool is_busy() const noexcept {
     return !questions_.empty() || !unconfirmed_.empty() || wanted_turn_.attempt.section != 0;
@@ -145,11 +150,9 @@ class Outcomes {
   void post_all(FrameType type, Attempt attempt, std::uint16_t flags, std::string_view payload,
                 Output& out);
   void send_down(NodeIndex root, NodeIndex from, const Frame& frame, Output& out);
-  std::optional<NodeIndex> node_of(Rank speaker) const noexcept;
   NodeIndex lowest() const noexcept;
   std::optional<NodeIndex> another(NodeIndex after) const noexcept;
   std::optional<NodeIndex> anchor() const noexcept;
-  bool is_given_up(NodeIndex node, Nanos now) const noexcept;
   bool is_known_dead(Attempt attempt, Nanos now) const;
   bool is_promised(Attempt attempt, Nanos now) const;
   void start_question(Attempt attempt, std::string_view if_dead, Nanos now, Output& out);

@@ -2,6 +2,7 @@
 // was there before it.
 #include "runtime/lifecycle/signals.hpp"
 
+#include <sched.h>
 #include <unistd.h>
 
 #include <array>
@@ -29,7 +30,10 @@ struct Caught {
 std::array<Caught, kSignals> caught;
 std::atomic<std::uint64_t> noted{0};
 std::atomic<pid_t> owner{0};
-std::mutex mutex;  // of catch and release; the handler takes no lock
+std::atomic<void (*)(void*)> listener{nullptr};
+std::atomic<void*> listener_context{nullptr};  // complete before the listener is set
+std::atomic<int> telling{0};                   // handlers that call the listener right now
+std::mutex mutex;                              // of catch and release; the handler takes no lock
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
 std::uint64_t bit(int signal) {
@@ -47,7 +51,12 @@ void on_signal(int signal, siginfo_t* info, void* context) {
   const int kept = errno;
   const struct sigaction& before = caught[static_cast<std::size_t>(signal - 1)].before;
   const bool is_rank = getpid() == owner.load(std::memory_order_relaxed);
-  if (is_rank) noted.fetch_or(bit(signal), std::memory_order_release);
+  if (is_rank) {
+    noted.fetch_or(bit(signal), std::memory_order_release);
+    telling.fetch_add(1);
+    if (auto* const call = listener.load()) call(listener_context.load());
+    telling.fetch_sub(1);
+  }
   if ((before.sa_flags & SA_SIGINFO) != 0) {
     before.sa_sigaction(signal, info, context);
   } else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
@@ -82,6 +91,13 @@ Status catch_signal(int signal) {
   return {};
 }
 
+void tell_of_signals(void (*call)(void* context), void* context) noexcept {
+  if (call != nullptr) listener_context.store(context);
+  listener.store(call);
+  // Whom a handler on another thread is telling may be about to go.
+  while (call == nullptr && telling.load() != 0) sched_yield();
+}
+
 std::optional<int> take_signal() noexcept {
   // Mostly nothing came: do not write to a line that others read.
   if (noted.load(std::memory_order_relaxed) == 0) return std::nullopt;
@@ -91,6 +107,10 @@ std::optional<int> take_signal() noexcept {
   // SIGCONT goes before another signal of the scheduler's; alone it is one like the others.
   const std::uint64_t others = came & ~bit(SIGCONT);
   return std::countr_zero(others != 0 ? others : came) + 1;
+}
+
+bool has_signal() noexcept {
+  return noted.load(std::memory_order_relaxed) != 0;
 }
 
 bool take_this_signal(int signal) noexcept {

@@ -12,9 +12,16 @@ namespace lockstep::lifecycle {
 /// be repeated. Belongs to the process: sessions share it.
 Status catch_signal(int signal);
 
+/// Whom the handler tells, beside writing it down; NULL: nobody. `call` is safe in a signal
+/// handler. Belongs to the process.
+void tell_of_signals(void (*call)(void* context), void* context) noexcept;
+
 /// The most urgent that came since the last call, and forgets the others: SIGTERM before all, since
 /// who sends it kills next. Any thread.
 std::optional<int> take_signal() noexcept;
+
+/// Has one come since?
+bool has_signal() noexcept;
 
 /// Whether this one came too, and forgets it.
 bool take_this_signal(int signal) noexcept;

@@ -80,6 +80,12 @@ std::optional<Notice> Watch::take(const char* check) noexcept {
   return std::nullopt;
 }
 
+bool Watch::has_news() noexcept {
+  const bool is_near = keeps_time_ && margin_.load(std::memory_order_relaxed) >= 0 &&
+                       left() <= margin() && !has_told_time_;
+  return is_near || is_raised_.load(std::memory_order_relaxed) || has_signal() || inbox_.has_new();
+}
+
 bool Watch::time_is_up() noexcept {
   if (!keeps_time_ || margin_.load(std::memory_order_relaxed) < 0) return false;
   const bool is_near = left() <= margin();

@@ -41,7 +41,7 @@ class Watch {
   void raise() noexcept { is_raised_.store(true, std::memory_order_release); }
   Status on_signal(int signal);
   /// Takes requests from this box, which outlives the checks.
-  void listen_to(request::Box& box) noexcept { inbox_ = request::Inbox(&box); }
+  void listen_to(request::Box& box) noexcept { inbox_.open(box); }
   /// Asks to stop when less than `margin` is left, or less than the longest save took, with half as
   /// much on top.
   void before_end(Nanos margin);
@@ -53,6 +53,9 @@ class Watch {
   /// The most urgent of what this rank has to tell, and forgets the others: they are one event. A
   /// few loads if there is nothing. `check`: the name of the check that asks, or NULL.
   std::optional<Notice> take(const char* check = nullptr) noexcept;
+  /// Would take() take something that it had not been asked for when this was called last? Takes
+  /// nothing. Any thread.
+  bool has_news() noexcept;
   /// It could not be told: it stands again.
   void put_back(const Notice& notice) noexcept;
   /// All ranks know what was taken, since this check.

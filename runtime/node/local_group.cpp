@@ -10,6 +10,7 @@ namespace lockstep::node {
 LocalGroup::LocalGroup(Block block, std::uint32_t self, std::vector<std::uint32_t> domain_of)
     : block_(block),
       sections_(block.sections, self),
+      polls_(*block.poll, block.poll_lines, self),
       self_(self),
       domain_(domain_of[self]),
       domain_of_(std::move(domain_of)) {
@@ -173,6 +174,7 @@ void LocalGroup::break_with(std::span<const std::byte> verdict) noexcept {
     wake_all(block_.gathers[domain].bell);
   }
   wake_all(section_bell());
+  polls_.alert();
 }
 
 Words LocalGroup::result() const noexcept {

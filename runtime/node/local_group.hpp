@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "runtime/node/page.hpp"
+#include "runtime/node/poll_board.hpp"
 #include "runtime/node/section_ring.hpp"
 #include "runtime/node/wait.hpp"
 
@@ -90,6 +91,8 @@ class LocalGroup {
   void expire(Epoch epoch) noexcept;  ///< tells the leader that a deadline for `epoch` has passed
   Epoch expired() const noexcept { return block_.fate->expired.load(std::memory_order_acquire); }
 
+  PollBoard& polls() noexcept { return polls_; }
+
   // -- sections
   SectionRing& sections() noexcept { return sections_; }
   const SectionRing& sections() const noexcept { return sections_; }
@@ -134,6 +137,7 @@ class LocalGroup {
 
   Block block_;
   SectionRing sections_;
+  PollBoard polls_;
   std::uint32_t self_;
   std::uint32_t domain_;
   std::vector<std::uint32_t> domain_of_;

@@ -35,7 +35,9 @@ BlockOffsets::BlockOffsets(std::uint32_t members, std::uint32_t domains) noexcep
   vectors = sites + members * sizeof(Site);
   combined = vectors + members * sizeof(VectorArea);
   sections = combined + sizeof(VectorArea);
-  size = sections + kSectionSlots * sizeof(SectionSlot);
+  poll = sections + kSectionSlots * sizeof(SectionSlot);
+  poll_lines = poll + sizeof(PollState);
+  size = poll_lines + members * sizeof(PollLine);
 }
 
 std::size_t Page::block_at(std::uint32_t index, std::uint32_t members,
@@ -115,6 +117,8 @@ Block Page::block(std::uint32_t index) const noexcept {
   take(block.vectors, at.vectors, members);
   take_one(block.combined, at.combined);
   take(block.sections, at.sections, kSectionSlots);
+  take_one(block.poll, at.poll);
+  take(block.poll_lines, at.poll_lines, members);
   return block;
 }
 

@@ -22,7 +22,7 @@
 namespace lockstep::node {
 
 inline constexpr std::uint64_t kPageMagic = 0x3130'6567'6170'4b4cu;  // "LKpage01" as bytes
-inline constexpr std::uint32_t kPageVersion = 3;
+inline constexpr std::uint32_t kPageVersion = 4;
 inline constexpr std::size_t kLine = 64;
 inline constexpr std::uint32_t kBlocksMax = 66;     ///< job, node, and 64 groups of splits
 inline constexpr std::uint32_t kMembersMax = 4096;  ///< ranks of one job on one node
@@ -99,6 +99,25 @@ struct alignas(kLine) SectionSlot {
   std::array<std::atomic<std::uint64_t>, kOutcomeMax / 8> text;
 };
 static_assert(sizeof(SectionSlot) == 17 * kLine);
+
+/// Where one member is in its polls: written by it at each.
+struct alignas(kLine) PollLine {
+  std::atomic<std::uint64_t> entered;  ///< number of the last poll that it has entered
+};
+static_assert(sizeof(PollLine) == kLine);
+
+/// Read at every poll, written when something is set; see poll_board.hpp.
+struct alignas(kLine) PollState {
+  std::atomic<std::uint64_t> state;
+  Bell bell;
+  // Between nodes: what the node's speaker has promised and committed, for who comes after it.
+  std::atomic<std::uint64_t> agreement;  ///< number of the last commit
+  std::atomic<std::uint64_t> fire;       ///< of that
+  std::atomic<std::uint64_t> promise;
+  Bell call;  ///< rings for the speaker's lookout when something is set
+  std::uint64_t reserved[2];
+};
+static_assert(sizeof(PollState) == kLine);
 
 /// Written rarely, read at every call: has this group failed?
 struct alignas(kLine) Fate {
@@ -185,6 +204,7 @@ static_assert(sizeof(PageHead) == 5 * kLine + sizeof(request::Box));
 struct BlockOffsets {
   BlockOffsets(std::uint32_t members, std::uint32_t domains) noexcept;
   std::size_t gate, fate, verdict, gathers, releases, cells, sites, vectors, combined, sections;
+  std::size_t poll, poll_lines;
   std::size_t size;
 };
 
@@ -201,6 +221,8 @@ struct Block {
   std::span<VectorArea> vectors;    ///< one per member
   VectorArea* combined = nullptr;
   std::span<SectionSlot> sections;
+  PollState* poll = nullptr;
+  std::span<PollLine> poll_lines;  ///< one per member
 };
 
 /// The mapping of a page. Move-only; unmaps when destroyed.

@@ -20,7 +20,7 @@ namespace {
 
 /// How long the thread stands back after it has seen a caller at work. Longer costs latency only
 /// when a caller stops calling, shorter costs wake-ups in every busy loop.
-constexpr int kStandBackMs = 10;
+constexpr int kStandBackMs = 3;
 /// How often an idle thread looks for deadlines that local members have set.
 constexpr int kIdleMs = 200;
 constexpr int kSoonMs = 1;

@@ -11,12 +11,22 @@ namespace lockstep::progress {
 using node::LocalGroup;
 static_assert(node::kOutcomeMax >= engine::kOutcomeRecordMax);
 
+namespace {
+
+engine::PollAgreement::Setup poll_setup(const engine::Outcomes::Setup& setup) {
+  return {setup.group, setup.speakers[setup.self], setup.self,
+          static_cast<NodeIndex>(setup.speakers.size()), setup.grace};
+}
+
+}  // namespace
+
 Sections::Sections(Port& port, LocalGroup& local, engine::Outcomes::Setup setup, Facts facts,
                    std::vector<std::byte> own_address)
     : port_(port),
       local_(local),
       facts_(std::move(facts)),
       outcomes_(std::move(setup), *this),
+      polls_(local.polls(), poll_setup(outcomes_.setup()), outcomes_),
       own_address_(std::move(own_address)),
       is_speaker_(own_address_.empty()) {
   std::lock_guard lock(port.mutex());
@@ -69,6 +79,7 @@ void Sections::try_to_take_over() {
   const std::uint32_t speaker = local_.speaker();
   if (is_speaker_ || !facts_.is_gone(speaker) || !local_.replace_speaker(speaker)) return;
   is_speaker_ = true;
+  polls_.take_over();
   const auto* const address = reinterpret_cast<const char*>(own_address_.data());
   outcomes_.say_hello({address, own_address_.size()}, output_);
   send();
@@ -96,6 +107,13 @@ bool Sections::is_settled() const {
 
 void Sections::on_frame(const engine::Frame& frame) {
   if (!is_speaker_) return;
+  if (engine::PollAgreement::is_for(frame.type)) {
+    const auto from = outcomes_.node_of(frame.sender);
+    if (!from || *from == outcomes_.setup().self) return;  // who has said hello says it again
+    polls_.between().receive(*from, frame, now(), output_);
+    send();
+    return;
+  }
   outcomes_.receive(frame, now(), output_);
   send();
   grant_turn();
@@ -122,7 +140,7 @@ void Sections::on_lost(Rank rank) {
 
 bool Sections::on_idle(Nanos now) {
   // At the end of a job all leave, and nobody has anything to say any more.
-  if (!is_speaker_ && (is_on_duty_ || has_left_over())) try_to_take_over();
+  if (!is_speaker_ && (is_on_duty_ || has_left_over() || polls_.wants())) try_to_take_over();
   if (!is_speaker_) return false;
   welcome_newcomers();
   if (const std::uint64_t published = local_.published(); published != published_) {
@@ -131,9 +149,10 @@ bool Sections::on_idle(Nanos now) {
   }
   if (const auto inquiry = local_.take_inquiry()) inquire(*inquiry);
   outcomes_.tick(now, output_);
+  polls_.between().tick(now, output_);
   send();
   grant_turn();
-  return outcomes_.is_busy();
+  return outcomes_.is_busy() || polls_.is_busy();
 }
 
 std::optional<engine::OutcomeStore::Kept> Sections::find(Attempt attempt) const {

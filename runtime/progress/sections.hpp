@@ -13,6 +13,7 @@
 
 #include "runtime/engine/outcomes.hpp"
 #include "runtime/node/local_group.hpp"
+#include "runtime/progress/polls.hpp"
 #include "runtime/progress/port.hpp"
 
 namespace lockstep::progress {
@@ -68,6 +69,7 @@ class Sections final : public Listener, public engine::OutcomeStore {
   node::LocalGroup& local_;
   Facts facts_;
   engine::Outcomes outcomes_;
+  Polls polls_;
   engine::Output output_;
   std::vector<std::byte> own_address_;
   bool is_speaker_;

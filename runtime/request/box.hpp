@@ -71,13 +71,20 @@ void finish(Box& box, const Ticket& ticket) noexcept;
 /// The job's side: one process, one thread at a time.
 class Inbox {
  public:
-  explicit Inbox(Box* box = nullptr) noexcept : box_(box) {}
+  Inbox() = default;
+  explicit Inbox(Box* box) noexcept : box_(box) {}
+  void open(Box& box) noexcept { box_ = &box; }
 
   /// Takes everything that a check of this name (NULL: none) may take; false if there is nothing.
   /// One load then, and the name is not looked at.
   bool take(const char* check_name) noexcept {
     if (box_ == nullptr || box_->posted.load(std::memory_order_relaxed) == 0) return false;
     return take_posted(check_name != nullptr ? check_name : "");
+  }
+  /// Has something been posted since this was asked last? Takes nothing.
+  bool has_new() noexcept {
+    const std::uint32_t posted = box_ == nullptr ? 0 : box_->posted.load(std::memory_order_relaxed);
+    return (posted & ~seen_.exchange(posted, std::memory_order_relaxed)) != 0;
   }
   /// The job could not be told: what was taken stands again.
   void put_back() noexcept;
@@ -89,8 +96,9 @@ class Inbox {
  private:
   bool take_posted(std::string_view check_name) noexcept;
 
-  Box* box_;
-  std::uint32_t taken_ = 0;  ///< a bit for each slot
+  Box* box_ = nullptr;
+  std::uint32_t taken_ = 0;             ///< a bit for each slot
+  std::atomic<std::uint32_t> seen_{0};  ///< the same, by has_new()
 };
 
 }  // namespace lockstep::request

@@ -289,6 +289,20 @@ LOCKSTEP_API lockstep_status_t lockstep_set_trigger(lockstep_session_t session);
 LOCKSTEP_API lockstep_status_t lockstep_check_trigger(lockstep_session_t session,
                                                       const lockstep_call_t *call, int *fired_p);
 
+/** The same, free while nothing is set: a store and a load, no round, no system call, nothing on any
+ * wire. Every rank calls it equally often in its loop, at its own pace. Once a rank has raised the
+ * trigger, all agree on one poll number that none of them has reached, and meet there.
+ *
+ * Where nodes exchange whole rounds only (LOCKSTEP_TRANSPORT=pmix_fence) it costs what
+ * lockstep_check_trigger() costs.
+ *
+ * @param call     Read only where there is something to wait for.
+ * @param fired_p  1 on every rank in the call of the same number, some calls after the trigger was
+ *                 raised; it is then down again. Otherwise 0.
+ * @return as lockstep_wait_for_everyone. */
+LOCKSTEP_API lockstep_status_t lockstep_poll_trigger(lockstep_session_t session,
+                                                     const lockstep_call_t *call, int *fired_p);
+
 /** Why the trigger fired. */
 typedef enum lockstep_reason {
   LOCKSTEP_REASON_SET = 1,        /**< lockstep_set_trigger() */

@@ -376,6 +376,15 @@ class Session {
     return fired != 0;
   }
 
+  /// The same, free while nothing is set: all ranks agree on the call in which it is true. See
+  /// lockstep_poll_trigger().
+  bool poll_trigger(const Options& options = {}, const Where& where = Where::current()) {
+    const lockstep_call_t call = options.at(where);
+    int fired = 0;
+    detail::check(lockstep_poll_trigger(handle_.get(), &call, &fired));
+    return fired != 0;
+  }
+
   /// Why the last check that fired did so; the same on all ranks.
   TriggerReport last_trigger() const {
     lockstep_trigger_report_t report{};

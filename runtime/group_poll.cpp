@@ -1,0 +1,85 @@
+// Polls that have something to look at: who names the poll in which all meet, and who waits for it.
+#include <fmt/format.h>
+
+#include "runtime/group_watch.hpp"
+
+namespace lockstep {
+
+using node::PollBoard;
+
+namespace {
+constexpr Nanos kSpeakerLooks = 500 * kMillisecond;  // how often others are looked after
+}  // namespace
+
+Result<bool> Group::meets(const Call& call) {
+  PollBoard& board = local_->polls();
+  for (;;) {
+    if (local_->is_broken()) return broken(call);
+    if (is_round_based()) return true;
+    const PollBoard::View seen = board.look();
+    switch (seen.phase) {
+      case PollBoard::Phase::quiet:
+        return false;
+      case PollBoard::Phase::fires:
+        return seen.fire == board.number();
+      case PollBoard::Phase::wanted:
+        if (is_wide_) {
+          urge_speaker();
+          if (board.look().phase == PollBoard::Phase::wanted) return false;
+        } else {
+          name_poll(seen);
+        }
+        break;
+      case PollBoard::Phase::held: {
+        Watch watch{.call = call, .what = Watch::What::poll};
+        Status status = this->watch(board.bell(), watch, [&]() noexcept {
+          if (sections_ != nullptr) {
+            std::lock_guard lock(around_.port->mutex());
+            around_.port->poll();
+          }
+          return board.look().phase != PollBoard::Phase::held;
+        });
+        if (!status.ok()) return status;
+        break;
+      }
+    }
+  }
+}
+
+/// In a group on one node whoever comes first does it.
+void Group::name_poll(const PollBoard::View& seen) noexcept {
+  PollBoard& board = local_->polls();
+  if (board.try_hold(seen)) board.fire(board.furthest() + 1);
+}
+
+/// Between nodes the speakers agree. This member's own thread drives its speaker, if that is here.
+void Group::urge_speaker() {
+  if (!is_speaker()) {
+    const Nanos time = now();
+    if (time < speaker_look_at_) return;
+    speaker_look_at_ = after(time, kSpeakerLooks);
+    see_to_speaker();
+    if (!is_speaker()) return;
+  }
+  std::lock_guard lock(around_.port->mutex());
+  around_.port->poll();
+  sections_->on_idle(now());
+}
+
+Status Group::look_at_poll(Watch& watch, Nanos time) {
+  if (time >= watch.next_life_sign) {
+    watch.next_life_sign = after(time, kSpeakerLooks);
+    const PollBoard::View seen = local_->polls().look();
+    if (is_wide_) {
+      see_to_speaker();
+    } else if (seen.phase == PollBoard::Phase::held && is_gone(seen.holder)) {
+      name_poll(seen);
+    }
+  }
+  if (time < watch.deadline) return {};
+  return {LOCKSTEP_E_DEADLINE,
+          fmt::format("{}: no answer from all nodes within {:.3g} s on where to meet",
+                      watch.call.text(), static_cast<double>(time - watch.start) / kSecond)};
+}
+
+}  // namespace lockstep
