@@ -302,8 +302,10 @@ lockstep_status_t lockstep_wait(lockstep_group_t group) {
 
 lockstep_status_t lockstep_set_trigger(lockstep_session_t session) {
   if (!is_live(session)) return refuse(session);
-  of(session)->set_trigger();
-  return LOCKSTEP_OK;
+  return guard([&] {
+    of(session)->set_trigger();
+    return LOCKSTEP_OK;
+  });
 }
 
 lockstep_status_t lockstep_check_trigger(lockstep_session_t session, const lockstep_call_t* call,
@@ -324,13 +326,13 @@ lockstep_status_t lockstep_poll_trigger(lockstep_session_t session, const lockst
                                         int* fired_p) {
   if (!is_live(session)) return refuse(session);
   if (fired_p == nullptr) return invalid("fired_p is NULL");
-  if (of(session)->job().poll_quickly()) {
+  if (of(session)->job().triggers().poll_quickly()) {
     *fired_p = 0;
     return LOCKSTEP_OK;
   }
   if (is_bad_timeout(call)) return invalid(kBadTimeout);
   return guard([&] {
-    const Result<bool> fired = of(session)->poll_trigger(make_call(Operation::poll, call));
+    const Result<bool> fired = of(session)->poll_trigger(make_call(Operation::poll_trigger, call));
     if (!fired.ok()) return keep(fired.status());
     *fired_p = fired.value() ? 1 : 0;
     return LOCKSTEP_OK;

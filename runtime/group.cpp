@@ -11,6 +11,7 @@
 
 #include "runtime/base/hash.hpp"
 #include "runtime/group_watch.hpp"
+#include "runtime/triggers.hpp"
 
 namespace lockstep {
 
@@ -20,6 +21,8 @@ const char* operation_name(Operation operation) {
       return "wait_for_everyone";
     case Operation::check_trigger:
       return "check_trigger";
+    case Operation::check:
+      return "check";
     case Operation::first:
       return "process_first";
     case Operation::once:
@@ -36,6 +39,8 @@ const char* operation_name(Operation operation) {
       return "requeue";
     case Operation::poll:
       return "poll";
+    case Operation::poll_trigger:
+      return "poll_trigger";
     case Operation::save:
       return "save";
     case Operation::checkpoint_save:
@@ -68,10 +73,15 @@ std::uint64_t Call::key() const noexcept {
   return mix(place ^ (std::uint64_t{line} << 40) ^ signature()) | 1;
 }
 
+std::string place_text(const char* file, std::uint32_t line) {
+  if (file == nullptr) return {};
+  const char* const slash = std::strrchr(file, '/');
+  return fmt::format("{}:{}", slash != nullptr ? slash + 1 : file, line);
+}
+
 std::string Call::text() const {
-  const char* const slash = file != nullptr ? std::strrchr(file, '/') : nullptr;
-  const char* const base = slash != nullptr ? slash + 1 : file;
-  std::string text = base != nullptr ? fmt::format("{}:{} ", base, line) : std::string();
+  std::string text = place_text(file, line);
+  if (!text.empty()) text += ' ';
   text += operation_name(operation);
   if (name != nullptr) text += fmt::format(" '{}'", name);
   return text;
@@ -108,6 +118,7 @@ Group::Group(Surroundings& around, GroupId id, std::vector<Rank> ranks, std::uin
   local_ =
       std::make_unique<node::LocalGroup>(around.page.block(block), self_here, std::move(domain_of));
   local_->introduce(static_cast<std::uint32_t>(self_slot));
+  triggers_ = std::make_unique<Triggers>(*this);
 }
 
 Result<std::unique_ptr<Group>> Group::make(Surroundings& around, GroupId id,
@@ -185,6 +196,7 @@ Result<std::unique_ptr<progress::Leader>> Group::make_leader(std::vector<Rank> l
 }
 
 Group::~Group() {
+  lookout_.reset();
   settle_sections();
   local_->leave();
   sections_.reset();

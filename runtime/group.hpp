@@ -20,16 +20,20 @@
 #include "runtime/node/page.hpp"
 #include "runtime/observe/counters.hpp"
 #include "runtime/progress/leader.hpp"
+#include "runtime/progress/lookout.hpp"
 #include "runtime/progress/port.hpp"
 #include "runtime/progress/sections.hpp"
 #include "runtime/topology/switches.hpp"
 
 namespace lockstep {
 
+class Triggers;
+
 /// What a member is doing; part of a call's signature, so that different calls do not match.
 enum class Operation : std::uint8_t {
   wait_for_everyone,
   check_trigger,
+  check,  ///< of triggers that have names
   first,
   once,
   broadcast,
@@ -37,7 +41,8 @@ enum class Operation : std::uint8_t {
   split,
   print_in_order,
   requeue,
-  poll,
+  poll,  ///< the same
+  poll_trigger,
   save,
   checkpoint_save,
   checkpoint_latest,
@@ -48,6 +53,9 @@ enum class Operation : std::uint8_t {
   exit_barrier,  ///< of a section that has one
 };
 const char* operation_name(Operation operation);
+
+/// "train.cpp:12"; empty where the place is not known.
+std::string place_text(const char* file, std::uint32_t line);
 
 /// A call as the user made it.
 struct Call {
@@ -117,6 +125,7 @@ class Group {
   std::uint32_t size() const noexcept { return static_cast<std::uint32_t>(ranks_.size()); }
   const std::vector<Rank>& ranks() const noexcept { return ranks_; }
   Surroundings& around() noexcept { return around_; }
+  Triggers& triggers() noexcept { return *triggers_; }
   /// A number that grows by one with every split; equal on all members.
   std::uint64_t next_split() noexcept { return ++splits_; }
 
@@ -154,11 +163,9 @@ class Group {
   std::uint64_t poll_number() noexcept { return local_->polls().number(); }
   /// The meeting is over.
   void has_met() noexcept { local_->polls().finish(poll_number()); }
-  bool is_meeting_wanted() const noexcept {
-    return local_->polls().look().phase == node::PollBoard::Phase::wanted;
-  }
-  /// Rings when one is.
-  node::Bell& call_for_meeting() noexcept { return local_->polls().call(); }
+  /// Once this member polls, `look` is called now and then on another thread: it may want a
+  /// meeting.
+  void look_out(std::function<void()> look) { look_out_ = std::move(look); }
   /// Does this member speak for its node?
   bool is_speaker() const noexcept { return sections_ != nullptr && sections_->is_speaker(); }
   /// All members shall meet in one of their next polls. Any thread, also in a signal handler.
@@ -212,6 +219,7 @@ class Group {
   Status look_at_section(Watch& watch, Nanos time);
   Status look_at_poll(Watch& watch, Nanos time);
   void name_poll(const node::PollBoard::View& seen) noexcept;
+  void start_polling();
   void urge_speaker();
   void see_to_speaker();
   void give_up_round(Watch& watch, Nanos time);
@@ -270,7 +278,10 @@ class Group {
   node::SectionRing::Record section_room_;
   std::uint64_t splits_ = 0;
   Nanos speaker_look_at_ = 0;  ///< of polls, which come often
+  std::function<void()> look_out_;
+  std::unique_ptr<progress::Lookout> lookout_;
   std::optional<Waves> waves_;
+  std::unique_ptr<Triggers> triggers_;
 };
 
 }  // namespace lockstep

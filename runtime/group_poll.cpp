@@ -8,11 +8,26 @@ namespace lockstep {
 using node::PollBoard;
 
 namespace {
+/// How late the time limit, or somebody outside, may be noticed.
+constexpr Nanos kLookPause = 100 * kMillisecond;
 constexpr Nanos kSpeakerLooks = 500 * kMillisecond;  // how often others are looked after
 }  // namespace
 
+/// A quick poll looks at one word. Whoever speaks for a node has to hear when that changes, and
+/// whatever cannot change it has to be looked at.
+void Group::start_polling() {
+  if (lookout_ != nullptr || (!look_out_ && !is_speaker())) return;
+  lookout_ = std::make_unique<progress::Lookout>(
+      local_->polls().call(), look_out_ ? kLookPause : kNever, [this] {
+        if (look_out_) look_out_();
+        const bool is_wanted = local_->polls().look().phase == PollBoard::Phase::wanted;
+        if (is_wanted && is_wide_ && around_.port != nullptr) around_.port->hand_over();
+      });
+}
+
 Result<bool> Group::meets(const Call& call) {
   PollBoard& board = local_->polls();
+  if (board.number() == 1) start_polling();
   for (;;) {
     if (local_->is_broken()) return broken(call);
     if (is_round_based()) return true;

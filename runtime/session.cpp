@@ -36,7 +36,6 @@ Session::~Session() {
     write_record();
   }
   lifecycle::tell_of_signals(nullptr, nullptr);
-  lookout_.reset();
   // Groups first: leaving them tells waiting members that this one is gone. Then the port, which
   // delivers what was promised; then the page under all of them.
   groups_.clear();
@@ -72,12 +71,6 @@ Result<progress::Port*> Session::make_reachable() {
   port_->set_session(page_.head().session);
   if (!port_->has_thread()) port_->start_thread();
   return port_.get();
-}
-
-Status Session::trigger_on_signal(int signal) {
-  Status status = watch_.on_signal(signal);
-  if (status.ok() && identity().rank == 0) adviser_.await(signal);
-  return status;
 }
 
 void Session::write_record() const {

@@ -19,9 +19,9 @@
 #include "runtime/lifecycle/watch.hpp"
 #include "runtime/node/page.hpp"
 #include "runtime/observe/counters.hpp"
-#include "runtime/progress/lookout.hpp"
 #include "runtime/progress/port.hpp"
 #include "runtime/scopes.hpp"
+#include "runtime/triggers.hpp"
 
 namespace lockstep {
 
@@ -56,10 +56,11 @@ class Session {
 
   /// What may ask the job to stop.
   lifecycle::Watch& watch() noexcept { return watch_; }
-  Status trigger_on_signal(int signal);
-  Result<bool> check_trigger(const Call& call);
+  /// For the job's trigger of that name; nullptr: the one without.
+  Status trigger_on_signal(int signal, Trigger* trigger = nullptr);
   void set_trigger();
-  /// After Group::poll_quickly() of the job's group has said that there is something to look at.
+  Result<bool> check_trigger(const Call& call);
+  /// After Triggers::poll_quickly() has said that there is something to look at.
   Result<bool> poll_trigger(const Call& call);
   /// Of the last check that fired.
   const std::optional<lockstep_trigger_report_t>& trigger_report() const noexcept {
@@ -81,11 +82,9 @@ class Session {
   /// The same for who has to speak for its node since its leader is gone. Any thread.
   Result<progress::Port*> make_reachable();
   void release(Group* group);
-  void start_polling();
+  Result<bool> keep_in_record(Result<bool> fired);
   void write_record() const;
   void carry_out_requeue();
-  Result<lockstep_trigger_report_t> agree_on_cause(const Call& call,
-                                                   const std::optional<lifecycle::Notice>& mine);
 
   Config config_{};
   std::unique_ptr<bootstrap::Bootstrap> bootstrap_;
@@ -106,7 +105,6 @@ class Session {
   Scopes scopes_{*this};
   std::unique_ptr<SavesInFlight> saves_ = std::make_unique<SavesInFlight>();
   lifecycle::Watch watch_;
-  std::unique_ptr<progress::Lookout> lookout_;  ///< where the job's polls need one
   lifecycle::Adviser adviser_;
   std::mutex record_mutex_;  ///< of what saves write, on any thread
   EndRecord record_;

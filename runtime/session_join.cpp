@@ -81,12 +81,19 @@ class Session::Joiner {
 
   Status watch() {
     check_record();
+    session_.job_->triggers().unnamed();
+    session_.job_->triggers().listen_to(session_.watch_);
+    lifecycle::tell_of_signals([](void* job) { static_cast<Group*>(job)->want_meeting(); },
+                               session_.job_.get());
     session_.record_.started = std::time(nullptr);
     session_.record_.slurm_job = lifecycle::slurm_job_of(environment_);
     session_.record_.restarts = environment_.number("SLURM_RESTART_COUNT").value_or(0);
     if (who().rank == 0) {
       session_.adviser_.start(session_.config_, environment_, session_.is_attached());
       session_.watch_.listen_to(session_.page_.head().requests);
+      session_.job_->look_out([&session = session_] {
+        if (session.watch_.has_news()) session.job_->want_meeting();
+      });
     }
     return session_.watch_.start(session_.config_, environment_, who().rank == 0);
   }

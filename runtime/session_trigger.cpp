@@ -1,67 +1,40 @@
-// The trigger: one round while nothing has happened; a few more, to agree on why, when it fires.
-#include <algorithm>
-#include <cstring>
-#include <optional>
-
-#include "runtime/base/copy_text.hpp"
-#include "runtime/collect.hpp"
+// What may ask the job to stop, and the trigger without a name that all of it sets.
 #include "runtime/session.hpp"
 
 namespace lockstep {
 
-Result<bool> Session::check_trigger(const Call& call) {
-  std::optional<lifecycle::Notice> mine = watch_.take(call.name);
-  const auto could_not_tell = [&](const Status& status) {
-    if (mine) watch_.put_back(*mine);
-    return status;
-  };
-  node::Words all;
-  if (Status status = job_->round(call, {mine ? 1u : 0u, {}}, &all); !status.ok()) {
-    return could_not_tell(status);
+Status Session::trigger_on_signal(int signal, Trigger* trigger) {
+  Triggers& triggers = job_->triggers();
+  if (trigger != nullptr && &trigger->owner() != &triggers) {
+    return {LOCKSTEP_E_INVALID,
+            "only triggers of the job's group hear of signals, and this one is of another group; "
+            "make it with lockstep_session_job()"};
   }
-  ++record_.checks;
-  if ((all.word & 1) == 0) return false;
-  Result<lockstep_trigger_report_t> report = agree_on_cause(call, mine);
-  if (!report.ok()) return could_not_tell(report.status());
-  record_.stop = *report;
-  watch_.told(record_.checks);
-  return true;
+  if (Status status = watch_.on_signal(signal); !status.ok()) return status;
+  triggers.bind(trigger != nullptr ? *trigger : triggers.unnamed(), signal);
+  if (identity().rank == 0) adviser_.await(signal);
+  return {};
 }
 
-Result<lockstep_trigger_report_t> Session::agree_on_cause(
-    const Call& call, const std::optional<lifecycle::Notice>& mine) {
-  const bootstrap::Identity& who = identity();
-  const unsigned rank_digits = std::max(digits_for(who.size - 1), 1u);
-  std::optional<std::uint64_t> claim;
-  if (mine) {
-    claim = static_cast<std::uint64_t>(mine->source) << (rank_digits * kDigitBits) | who.rank;
-  }
-  Result<std::uint64_t> winner = least(*job_, call, claim, rank_digits + 1);
-  if (!winner.ok()) return winner.status();
+void Session::set_trigger() {
+  job_->triggers().set(job_->triggers().unnamed());
+}
 
-  lockstep_trigger_report_t report{};
-  const auto origin =
-      static_cast<Rank>(*winner & ((std::uint64_t{1} << (rank_digits * kDigitBits)) - 1));
-  if (origin == who.rank && mine) {
-    const lifecycle::Cause cause = watch_.look_into(*mine);
-    report.size = sizeof report;
-    report.reason = cause.reason;
-    report.rank = who.rank;
-    report.signal = cause.signal;
-    report.left_ns = mine->left;
-    report.check = record_.checks;
-    copy_text(report.host, who.hosts[who.node()]);
-    copy_text(report.text, cause.text);
-  }
-  // Copied as it is: a job's ranks run one version of lockstep on one kind of machine.
-  Result<std::vector<std::byte>> bytes =
-      broadcast(*job_, call, origin, std::as_bytes(std::span(&report, 1)));
-  if (!bytes.ok()) return bytes.status();
-  if (bytes->size() != sizeof report) {
-    return Status(LOCKSTEP_E_MISMATCH, "the trigger's report has another size on another rank");
-  }
-  std::memcpy(&report, bytes->data(), sizeof report);
-  return report;
+Result<bool> Session::check_trigger(const Call& call) {
+  return keep_in_record(job_->triggers().check_unnamed(call));
+}
+
+Result<bool> Session::poll_trigger(const Call& call) {
+  Triggers& triggers = job_->triggers();
+  return keep_in_record(triggers.poll(call, triggers.unnamed()));
+}
+
+Result<bool> Session::keep_in_record(Result<bool> fired) {
+  if (!fired.ok()) return fired;
+  Triggers& triggers = job_->triggers();
+  record_.checks = triggers.checks(triggers.unnamed());
+  if (*fired) record_.stop = triggers.last(triggers.unnamed());
+  return fired;
 }
 
 }  // namespace lockstep

@@ -1,4 +1,5 @@
 // One clock for everything: CLOCK_MONOTONIC in nanoseconds, the same for all processes of a host.
+// And another to compare moments of several hosts.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,13 @@ inline constexpr Nanos kNever = INT64_MAX;
 inline Nanos now() noexcept {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<Nanos>(t.tv_sec) * kSecond + t.tv_nsec;
+}
+
+/// Since 1970, as well as the hosts' clocks agree; may jump.
+inline Nanos now_since_1970() noexcept {
+  timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
   return static_cast<Nanos>(t.tv_sec) * kSecond + t.tv_nsec;
 }
 

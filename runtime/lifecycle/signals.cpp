@@ -28,17 +28,13 @@ struct Caught {
 };
 
 std::array<Caught, kSignals> caught;
-std::atomic<std::uint64_t> noted{0};
+std::atomic<Signals> noted{0};
 std::atomic<pid_t> owner{0};
 std::atomic<void (*)(void*)> listener{nullptr};
 std::atomic<void*> listener_context{nullptr};  // complete before the listener is set
 std::atomic<int> telling{0};                   // handlers that call the listener right now
 std::mutex mutex;                              // of catch and release; the handler takes no lock
-static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
-
-std::uint64_t bit(int signal) {
-  return std::uint64_t{1} << (signal - 1);
-}
+static_assert(std::atomic<Signals>::is_always_lock_free);
 
 /// What a forked child would have seen: it is not a rank, and must not outlive its end.
 void act_as_before(int signal, const struct sigaction& before) {
@@ -52,7 +48,7 @@ void on_signal(int signal, siginfo_t* info, void* context) {
   const struct sigaction& before = caught[static_cast<std::size_t>(signal - 1)].before;
   const bool is_rank = getpid() == owner.load(std::memory_order_relaxed);
   if (is_rank) {
-    noted.fetch_or(bit(signal), std::memory_order_release);
+    noted.fetch_or(signal_bit(signal), std::memory_order_release);
     telling.fetch_add(1);
     if (auto* const call = listener.load()) call(listener_context.load());
     telling.fetch_sub(1);
@@ -98,27 +94,24 @@ void tell_of_signals(void (*call)(void* context), void* context) noexcept {
   while (call == nullptr && telling.load() != 0) sched_yield();
 }
 
-std::optional<int> take_signal() noexcept {
-  // Mostly nothing came: do not write to a line that others read.
-  if (noted.load(std::memory_order_relaxed) == 0) return std::nullopt;
-  const std::uint64_t came = noted.exchange(0, std::memory_order_acq_rel);
-  if (came == 0) return std::nullopt;
-  if ((came & bit(SIGTERM)) != 0) return SIGTERM;
-  // SIGCONT goes before another signal of the scheduler's; alone it is one like the others.
-  const std::uint64_t others = came & ~bit(SIGCONT);
-  return std::countr_zero(others != 0 ? others : came) + 1;
-}
-
 bool has_signal() noexcept {
   return noted.load(std::memory_order_relaxed) != 0;
 }
 
-bool take_this_signal(int signal) noexcept {
-  return (noted.fetch_and(~bit(signal), std::memory_order_acq_rel) & bit(signal)) != 0;
+std::optional<int> take_signal(Signals among) noexcept {
+  // Mostly nothing came: do not write to a line that others read.
+  if ((noted.load(std::memory_order_relaxed) & among) == 0) return std::nullopt;
+  const Signals came = noted.fetch_and(~among, std::memory_order_acq_rel) & among;
+  if (came == 0) return std::nullopt;
+  if ((came & signal_bit(SIGTERM)) != 0) return SIGTERM;
+  // SIGCONT goes before another signal of the scheduler's; alone it is one like the others.
+  const Signals others = came & ~signal_bit(SIGCONT);
+  return std::countr_zero(others != 0 ? others : came) + 1;
 }
 
-void note_signal(int signal) noexcept {
-  noted.fetch_or(bit(signal), std::memory_order_release);
+bool take_this_signal(int signal) noexcept {
+  return (noted.fetch_and(~signal_bit(signal), std::memory_order_acq_rel) & signal_bit(signal)) !=
+         0;
 }
 
 void release_signals() noexcept {

@@ -11,7 +11,6 @@
 #include "lockstep/lockstep.h"
 #include "runtime/config/signal_names.hpp"
 #include "runtime/lifecycle/scheduler.hpp"
-#include "runtime/lifecycle/signals.hpp"
 
 namespace lockstep::lifecycle {
 namespace {
@@ -68,22 +67,34 @@ Nanos Watch::margin() const noexcept {
   return std::max(margin_.load(), after(save, save / 2));
 }
 
-std::optional<Notice> Watch::take(const char* check) noexcept {
-  const bool is_called = is_raised_.load(std::memory_order_relaxed) && is_raised_.exchange(false);
-  const bool is_time = time_is_up();
-  const std::optional<int> signal = take_signal();
-  const bool is_asked = inbox_.take(check);
-  if (signal) return Notice{Source::signal, *signal, left()};
-  if (is_asked) return Notice{Source::request, 0, left()};
-  if (is_time) return Notice{Source::time, 0, left()};
-  if (is_called) return Notice{Source::call, 0, left()};
-  return std::nullopt;
+bool Watch::is_quiet() const noexcept {
+  const bool minds_time = keeps_time_ && margin_.load(std::memory_order_relaxed) >= 0;
+  return !has_signal() && inbox_.is_empty() && !minds_time;
+}
+
+std::optional<Notice> Watch::take(const Interest& interest) {
+  const bool is_time = interest.time && time_is_up();
+  const std::optional<int> signal = take_signal(interest.signals);
+  const request::Taken requests = inbox_.take(interest.requests, interest.any_request);
+  Notice notice{.left = left(), .requests = requests};
+  if (signal) {
+    notice.source = Source::signal;
+    notice.signal = *signal;
+  } else if (requests != 0) {
+    notice.source = Source::request;
+    notice.text = inbox_.text(requests);
+  } else if (is_time) {
+    notice.source = Source::time;
+  } else {
+    return std::nullopt;
+  }
+  return notice;
 }
 
 bool Watch::has_news() noexcept {
   const bool is_near = keeps_time_ && margin_.load(std::memory_order_relaxed) >= 0 &&
                        left() <= margin() && !has_told_time_;
-  return is_near || is_raised_.load(std::memory_order_relaxed) || has_signal() || inbox_.has_new();
+  return is_near || inbox_.has_new();
 }
 
 bool Watch::time_is_up() noexcept {
@@ -93,30 +104,12 @@ bool Watch::time_is_up() noexcept {
   return is_near ? !has_told_time_.exchange(true) : (has_told_time_ = false);
 }
 
-void Watch::put_back(const Notice& notice) noexcept {
-  // Also if something more urgent was taken with them: their requesters wait for an answer.
-  inbox_.put_back();
-  switch (notice.source) {
-    case Source::signal:
-      note_signal(notice.signal);
-      break;
-    case Source::request:
-      break;
-    case Source::time:
-      has_told_time_ = false;
-      break;
-    case Source::call:
-      raise();
-      break;
-  }
-}
-
 Cause Watch::look_into(const Notice& notice) const {
   switch (notice.source) {
     case Source::signal:
       return look_into_signal(notice.signal);
     case Source::request:
-      return {LOCKSTEP_REASON_REQUEST, inbox_.text()};
+      return {LOCKSTEP_REASON_REQUEST, notice.text};
     case Source::time:
       return {LOCKSTEP_REASON_TIME_LIMIT,
               fmt::format("{} are left before the job's end, {} are needed",
@@ -124,7 +117,7 @@ Cause Watch::look_into(const Notice& notice) const {
     case Source::call:
       break;
   }
-  return {LOCKSTEP_REASON_SET, "the program set the trigger"};
+  return {LOCKSTEP_REASON_SET, notice.text};
 }
 
 Cause Watch::look_into_signal(int signal) const {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "runtime/base/ids.hpp"
 #include "runtime/base/result.hpp"
@@ -12,6 +13,7 @@
 #include "runtime/config/config.hpp"
 #include "runtime/config/environment.hpp"
 #include "runtime/lifecycle/end_of_job.hpp"
+#include "runtime/lifecycle/signals.hpp"
 #include "runtime/request/box.hpp"
 
 namespace lockstep::lifecycle {
@@ -20,9 +22,19 @@ namespace lockstep::lifecycle {
 enum class Source : std::uint8_t { signal, request, time, call };
 
 struct Notice {
-  Source source;
-  int signal = 0;       ///< of Source::signal
-  Nanos left = kNever;  ///< to the job's end, as far as it is known
+  Source source = Source::call;
+  int signal = 0;               ///< of Source::signal
+  Nanos left = kNever;          ///< to the job's end, as far as it is known
+  request::Taken requests = 0;  ///< to be answered, also if something more urgent came with them
+  std::string text{};           ///< of Source::request: who and why; of Source::call: why
+};
+
+/// What a trigger wants to hear of.
+struct Interest {
+  Signals signals = kAllSignals;
+  std::string_view requests{};  ///< those for this name
+  bool any_request = true;      ///< and those that name nobody
+  bool time = true;
 };
 
 /// What a notice means, once it has been looked into.
@@ -38,7 +50,6 @@ class Watch {
   Status start(const Config& config, const Environment& environment, bool keeps_time);
   ~Watch();
 
-  void raise() noexcept { is_raised_.store(true, std::memory_order_release); }
   Status on_signal(int signal);
   /// Takes requests from this box, which outlives the checks.
   void listen_to(request::Box& box) noexcept { inbox_.open(box); }
@@ -50,16 +61,15 @@ class Watch {
   /// From now on left() is kept up to date, where this rank keeps the time.
   void keep_time();
 
-  /// The most urgent of what this rank has to tell, and forgets the others: they are one event. A
-  /// few loads if there is nothing. `check`: the name of the check that asks, or NULL.
-  std::optional<Notice> take(const char* check = nullptr) noexcept;
-  /// Would take() take something that it had not been asked for when this was called last? Takes
-  /// nothing. Any thread.
+  /// Nothing to take for anybody: three loads.
+  bool is_quiet() const noexcept;
+  /// Is the time up, or has a request come since this was asked last? Takes nothing.
   bool has_news() noexcept;
-  /// It could not be told: it stands again.
-  void put_back(const Notice& notice) noexcept;
-  /// All ranks know what was taken, since this check.
-  void told(std::uint64_t check) noexcept { inbox_.tell(check); }
+  /// The most urgent of what this rank has to tell, and forgets the others: they are one event.
+  /// Whoever takes it keeps it until it is told.
+  std::optional<Notice> take(const Interest& interest = {});
+  /// All ranks know of these requests, since this check.
+  void told(request::Taken requests, std::uint64_t check) noexcept { inbox_.tell(requests, check); }
   /// Looks into a notice that was taken here; may ask the scheduler, for two seconds at most.
   Cause look_into(const Notice& notice) const;
 
@@ -68,7 +78,6 @@ class Watch {
   bool time_is_up() noexcept;
   Cause look_into_signal(int signal) const;
 
-  std::atomic<bool> is_raised_{false};
   std::atomic<Nanos> margin_{-1};  ///< negative: not asked for
   std::atomic<Nanos> longest_save_{0};
   std::atomic<bool> has_told_time_{false};

@@ -124,7 +124,9 @@ void finish(Box& box, const Ticket& ticket) noexcept {
   move(box.slots[ticket.slot], state_of(ticket.number, Phase::told), Phase::free);
 }
 
-bool Inbox::take_posted(std::string_view check_name) noexcept {
+Taken Inbox::take(std::string_view name, bool takes_any) noexcept {
+  if (is_empty()) return 0;
+  Taken taken = 0;
   const std::uint32_t posted = box_->posted.load(std::memory_order_acquire);
   for (std::uint32_t index = 0; index < kSlots; ++index) {
     const std::uint32_t bit = 1u << index;
@@ -143,40 +145,29 @@ bool Inbox::take_posted(std::string_view check_name) noexcept {
       continue;
     }
     const std::string_view wanted = view(slot.name);
-    if (!wanted.empty() && wanted != check_name) continue;
+    if (wanted.empty() ? !takes_any : wanted != name) continue;
     // The bit goes first: whoever posts here next sets it again.
     box_->posted.fetch_and(~bit, std::memory_order_relaxed);
-    if (move(slot, state, Phase::taken)) taken_ |= bit;
+    if (move(slot, state, Phase::taken)) taken |= bit;
   }
-  return taken_ != 0;
+  return taken;
 }
 
-void Inbox::put_back() noexcept {
-  for (std::uint32_t index = 0; index < kSlots; ++index) {
-    if ((taken_ >> index & 1) == 0) continue;
-    Slot& slot = box_->slots[index];
-    move(slot, slot.state.load(std::memory_order_acquire), Phase::posted);
-    announce_if_posted(*box_, index);
-  }
-  taken_ = 0;
-}
-
-void Inbox::tell(std::uint64_t check) noexcept {
-  for (std::uint32_t index = 0; taken_ != 0 && index < kSlots; ++index) {
-    if ((taken_ >> index & 1) == 0) continue;
+void Inbox::tell(Taken taken, std::uint64_t check) noexcept {
+  for (std::uint32_t index = 0; taken != 0 && index < kSlots; ++index) {
+    if ((taken >> index & 1) == 0) continue;
     Slot& slot = box_->slots[index];
     slot.since.store(now(), std::memory_order_relaxed);
     slot.check.store(check, std::memory_order_relaxed);
     move(slot, slot.state.load(std::memory_order_acquire), Phase::told);
   }
-  taken_ = 0;
 }
 
-std::string Inbox::text() const {
+std::string Inbox::text(Taken taken) const {
   const Slot* oldest = nullptr;
   int count = 0;
   for (std::uint32_t index = 0; index < kSlots; ++index) {
-    if ((taken_ >> index & 1) == 0) continue;
+    if ((taken >> index & 1) == 0) continue;
     const Slot& slot = box_->slots[index];
     if (oldest == nullptr || slot.since < oldest->since) oldest = &slot;
     ++count;

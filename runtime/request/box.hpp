@@ -68,6 +68,9 @@ Answer look(const Box& box, const Ticket& ticket) noexcept;
 /// Frees the slot of a request that was told.
 void finish(Box& box, const Ticket& ticket) noexcept;
 
+/// Requests that were taken and not answered yet: a bit for each slot.
+using Taken = std::uint32_t;
+
 /// The job's side: one process, one thread at a time.
 class Inbox {
  public:
@@ -75,30 +78,25 @@ class Inbox {
   explicit Inbox(Box* box) noexcept : box_(box) {}
   void open(Box& box) noexcept { box_ = &box; }
 
-  /// Takes everything that a check of this name (NULL: none) may take; false if there is nothing.
-  /// One load then, and the name is not looked at.
-  bool take(const char* check_name) noexcept {
-    if (box_ == nullptr || box_->posted.load(std::memory_order_relaxed) == 0) return false;
-    return take_posted(check_name != nullptr ? check_name : "");
+  /// One load.
+  bool is_empty() const noexcept {
+    return box_ == nullptr || box_->posted.load(std::memory_order_relaxed) == 0;
   }
   /// Has something been posted since this was asked last? Takes nothing.
   bool has_new() noexcept {
     const std::uint32_t posted = box_ == nullptr ? 0 : box_->posted.load(std::memory_order_relaxed);
     return (posted & ~seen_.exchange(posted, std::memory_order_relaxed)) != 0;
   }
-  /// The job could not be told: what was taken stands again.
-  void put_back() noexcept;
+  /// Takes everything that is meant for this name and, with `takes_any`, what names nobody.
+  Taken take(std::string_view name, bool takes_any) noexcept;
   /// All ranks know since this check.
-  void tell(std::uint64_t check) noexcept;
-  /// The oldest of what was taken, in words: "alice@login1: the disk is full".
-  std::string text() const;
+  void tell(Taken taken, std::uint64_t check) noexcept;
+  /// The oldest of what was taken, in words: "alice@login1: the disk is full". Before tell().
+  std::string text(Taken taken) const;
 
  private:
-  bool take_posted(std::string_view check_name) noexcept;
-
   Box* box_ = nullptr;
-  std::uint32_t taken_ = 0;             ///< a bit for each slot
-  std::atomic<std::uint32_t> seen_{0};  ///< the same, by has_new()
+  std::atomic<std::uint32_t> seen_{0};  ///< slots, by has_new()
 };
 
 }  // namespace lockstep::request

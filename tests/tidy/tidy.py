@@ -23,6 +23,7 @@ LAYERS = {
     "runtime/observe": 2,
     "runtime/request": 2,
     "runtime/schedule": 3,
+    "runtime/trigger": 3,
     "runtime/bootstrap": 3,
     "runtime/lifecycle": 3,
     "runtime/saving": 3,
@@ -43,7 +44,7 @@ THREAD_OWNERS = ("runtime/base/quiet_thread.", "runtime/lifecycle/advice.", "run
 # What Slurm's plugin writes and the runtime reads; a contract that is not for users.
 EXIT_PAGE = "slurm/spank/exit_page.h"
 # No I/O, clock, lock or randomness: the same code runs in the simulator.
-PURE = ("runtime/topology", "runtime/schedule", "runtime/engine")
+PURE = ("runtime/topology/", "runtime/schedule/", "runtime/trigger/", "runtime/engine/")
 IMPURE_HEADERS = re.compile(
     r"#include <(thread|mutex|shared_mutex|condition_variable|atomic|chrono|random|cstdlib|ctime|"
     r"iostream|fstream|cstdio|filesystem|unistd\.h|sys/.*|pthread\.h|ucp/.*|pmix.*|hwloc.*|spdlog/.*)>")

@@ -317,9 +317,12 @@ typedef enum lockstep_reason {
 } lockstep_reason_t;
 
 #define LOCKSTEP_REASON_TEXT_MAX 256
+#define LOCKSTEP_TRIGGER_NAME_MAX 64
+#define LOCKSTEP_SITE_MAX 128
 
 /** The most urgent of what made the trigger fire: a signal before a request, a request before the
- * time, the time before a call, the lower rank before the higher. The same on all ranks. */
+ * time, the time before a call; then the lower rank before the higher, or, if the trigger has a
+ * name, the earlier before the later. The same on all ranks. */
 typedef struct lockstep_trigger_report {
   size_t size;    /**< set by the caller: sizeof(lockstep_trigger_report_t) */
   int32_t reason; /**< lockstep_reason_t */
@@ -327,9 +330,17 @@ typedef struct lockstep_trigger_report {
   int32_t signal; /**< its number; 0 if it was none */
   int32_t reserved;
   int64_t left_ns; /**< to the job's end when it was noticed; INT64_MAX: not known */
-  uint64_t check;  /**< number of the lockstep_check_trigger() that fired, from 1 */
+  uint64_t check;  /**< number of the check of this trigger that fired, from 1 */
   char host[LOCKSTEP_HOST_MAX];
   char text[LOCKSTEP_REASON_TEXT_MAX]; /**< one line for people */
+  char name[LOCKSTEP_TRIGGER_NAME_MAX]; /**< of the trigger; empty: it has none */
+  char site[LOCKSTEP_SITE_MAX];         /**< where it was set: "train.cpp:12"; may be empty */
+  uint64_t value;    /**< of all who have set it, combined; 0 if nobody gave one */
+  uint64_t step;     /**< what the rank above gave as its step */
+  uint32_t setters;  /**< ranks that had set it */
+  uint32_t reserved2;
+  int64_t time_ns;   /**< when it was set there, in nanoseconds since 1970 by that host's clock */
+  int64_t since_ns;  /**< when the earliest of the setters did, likewise */
 } lockstep_trigger_report_t;
 
 /** Why the last lockstep_check_trigger() that fired did so. Local.
@@ -509,5 +520,6 @@ LOCKSTEP_API lockstep_status_t lockstep_request_trigger(const lockstep_request_t
 
 #include "lockstep/bytes.h"  /* byte strings that one rank makes, or every one, for all */
 #include "lockstep/saving.h" /* files and checkpoints that all ranks save together */
+#include "lockstep/triggers.h" /* triggers with names, and rules for when they fire */
 #include "lockstep/scopes.h" /* groups of those who share something; at most k at a time */
 #endif

@@ -26,6 +26,7 @@
 #include "lockstep/lockstep.h"
 #include "lockstep/scope.hpp"
 #include "lockstep/section.hpp"
+#include "lockstep/trigger.hpp"
 #include "lockstep/trigger_report.hpp"
 
 namespace lockstep {
@@ -254,6 +255,12 @@ class Group {
     return Group(group, true);
   }
 
+  /// The group's trigger of that name: trigger("stop").set("loss is not finite"). Local; asked
+  /// again, the same one.
+  Trigger trigger(const std::string& name, const TriggerOptions& options = {}) {
+    return Trigger(handle_.get(), name, options);
+  }
+
   // In lockstep/scopes.hpp:
   /// The members that share something with this one. Borrowed; ends with this group.
   Group group_of(const Scope& scope, const Options& options = {},
@@ -367,6 +374,10 @@ class Session {
     return detail::run_if(local_rank() == local_process_index, std::forward<F>(f));
   }
 
+  /// The job's trigger of that name; see Group::trigger.
+  Trigger trigger(const std::string& name, const TriggerOptions& options = {}) {
+    return job_.trigger(name, options);
+  }
   void set_trigger() { detail::check(lockstep_set_trigger(handle_.get())); }
   /// True on all ranks in the same matching call if any rank had set the trigger before its own.
   bool check_trigger(const Options& options = {}, const Where& where = Where::current()) {

@@ -36,6 +36,13 @@ struct TriggerReport {
   std::optional<std::chrono::nanoseconds> left;  ///< to the job's time limit, when it was noticed
   std::uint64_t check;                           ///< number of the check that fired, from 1
   std::string text;
+  std::string name;  ///< of the trigger; empty: it has none
+  std::string site;  ///< where it was set; may be empty
+  std::uint64_t value;
+  std::uint64_t step;
+  std::uint32_t setters;                        ///< ranks that had set it
+  std::chrono::system_clock::time_point time;   ///< when it was set there, by that host's clock
+  std::chrono::system_clock::time_point since;  ///< when the earliest of them did
 
   explicit TriggerReport(const lockstep_trigger_report_t& report)
       : reason(static_cast<Reason>(report.reason)),
@@ -43,8 +50,22 @@ struct TriggerReport {
         host(report.host),
         signal(report.signal),
         check(report.check),
-        text(report.text) {
+        text(report.text),
+        name(report.name),
+        site(report.site),
+        value(report.value),
+        step(report.step),
+        setters(report.setters),
+        time(at(report.time_ns)),
+        since(at(report.since_ns)) {
     if (report.left_ns != INT64_MAX) left = std::chrono::nanoseconds(report.left_ns);
+  }
+
+ private:
+  static std::chrono::system_clock::time_point at(std::int64_t ns) {
+    using std::chrono::system_clock;
+    return system_clock::time_point(
+        std::chrono::duration_cast<system_clock::duration>(std::chrono::nanoseconds(ns)));
   }
 };
 

@@ -6,7 +6,6 @@
 #include <csignal>
 #include <ctime>
 #include <string>
-#include <vector>
 
 #include "lockstep/lockstep.h"
 
@@ -37,7 +36,6 @@ TEST(Watch, HasNothingToTellAtFirst) {
 
 TEST(Watch, TellsTheMostUrgentAndTheRestIsThatEvent) {
   Started one(ends_in(100));
-  one.watch.raise();
   one.watch.before_end(200 * kSecond);
   raise(SIGTERM);
   const auto notice = one.watch.take();
@@ -45,7 +43,6 @@ TEST(Watch, TellsTheMostUrgentAndTheRestIsThatEvent) {
   EXPECT_EQ(notice->source, Source::signal);
   EXPECT_EQ(notice->signal, SIGTERM);
   EXPECT_FALSE(one.watch.take());
-  one.watch.raise();
   one.watch.before_end(200 * kSecond);
   const auto time = one.watch.take();
   ASSERT_TRUE(time);
@@ -53,19 +50,41 @@ TEST(Watch, TellsTheMostUrgentAndTheRestIsThatEvent) {
   EXPECT_FALSE(one.watch.take());
 }
 
-TEST(Watch, TellsAgainWhatCouldNotBeTold) {
-  Started one(ends_in(100));
-  const std::vector<Notice> notices = {{Source::signal, SIGTERM}, {Source::time}, {Source::call}};
-  one.watch.before_end(200 * kSecond);
+TEST(Watch, IsQuietUntilThereIsSomethingToTake) {
+  Started one{Environment()};
+  EXPECT_TRUE(one.watch.is_quiet());
+  raise(SIGTERM);
+  EXPECT_FALSE(one.watch.is_quiet());
   ASSERT_TRUE(one.watch.take());
-  for (const Notice& notice : notices) {
-    one.watch.put_back(notice);
-    const auto again = one.watch.take();
-    ASSERT_TRUE(again);
-    EXPECT_EQ(again->source, notice.source);
-    EXPECT_EQ(again->signal, notice.signal);
-    EXPECT_FALSE(one.watch.take());
-  }
+  EXPECT_TRUE(one.watch.is_quiet());
+  request::Box box{};
+  one.watch.listen_to(box);
+  EXPECT_TRUE(one.watch.is_quiet());
+  ASSERT_TRUE(request::post(box, {"save", "alice@login1", ""}, 1, now()).ok());
+  EXPECT_FALSE(one.watch.is_quiet());
+}
+
+TEST(Watch, EachTriggerTakesItsOwnSignalsAndRequests) {
+  request::Box box{};
+  Started one{Environment()};
+  one.watch.listen_to(box);
+  ASSERT_TRUE(one.watch.on_signal(SIGUSR1).ok());
+  raise(SIGUSR1);
+  raise(SIGTERM);
+  ASSERT_TRUE(request::post(box, {"", "alice@login1", ""}, 1, now()).ok());
+  const Interest save{
+      .signals = signal_bit(SIGUSR1), .requests = "save", .any_request = false, .time = false};
+  EXPECT_EQ(one.watch.take(save)->signal, SIGUSR1);
+  EXPECT_FALSE(one.watch.take(save));
+  ASSERT_TRUE(request::post(box, {"save", "bob@login2", ""}, 3, now()).ok());
+  EXPECT_EQ(one.watch.take(save)->text, "bob@login2");
+  const Interest rest{.signals = ~signal_bit(SIGUSR1)};
+  raise(SIGUSR1);
+  const auto notice = one.watch.take(rest);
+  EXPECT_EQ(notice->signal, SIGTERM);
+  EXPECT_NE(notice->requests, 0u) << "alice's";
+  EXPECT_FALSE(one.watch.take(rest));
+  EXPECT_EQ(one.watch.take(save)->signal, SIGUSR1);
 }
 
 TEST(Watch, TellsSuspensionsApart) {
@@ -95,28 +114,27 @@ TEST(Watch, ARequestComesAfterASignalAndBeforeTheTime) {
   one.watch.listen_to(box);
   one.watch.before_end(200 * kSecond);
   const request::Ticket ticket = *request::post(box, {"stop", "alice@login1", "why"}, 1, now());
-  EXPECT_EQ(one.watch.take("other")->source, Source::time);
+  const Interest other{.requests = "other"};
+  const Interest stop{.requests = "stop"};
+  EXPECT_EQ(one.watch.take(other)->source, Source::time);
   one.watch.before_end(200 * kSecond);
-  const auto notice = one.watch.take("stop");
+  const auto notice = one.watch.take(stop);
   ASSERT_TRUE(notice);
   EXPECT_EQ(notice->source, Source::request);
   const Cause cause = one.watch.look_into(*notice);
   EXPECT_EQ(cause.reason, LOCKSTEP_REASON_REQUEST);
   EXPECT_EQ(cause.text, "alice@login1: why");
-  one.watch.put_back(*notice);
-  const auto again = one.watch.take("stop");
-  ASSERT_TRUE(again);
-  EXPECT_EQ(again->source, Source::request);
-  one.watch.put_back(*again);
-  // Part of the signal's event; if that cannot be told, neither has this been.
-  raise(SIGTERM);
-  const auto signal = one.watch.take("stop");
-  EXPECT_EQ(signal->source, Source::signal);
-  one.watch.put_back(*signal);
-  EXPECT_EQ(one.watch.take("stop")->source, Source::signal);
-  one.watch.told(9);
+  EXPECT_EQ(request::look(box, ticket).progress, request::Progress::waits);
+  one.watch.told(notice->requests, 9);
   EXPECT_EQ(request::look(box, ticket).check, 9u);
-  EXPECT_FALSE(one.watch.take("stop"));
+  EXPECT_FALSE(one.watch.take(stop));
+  // Part of the signal's event, and answered all the same.
+  const request::Ticket second = *request::post(box, {"stop", "bob", ""}, 3, now());
+  raise(SIGTERM);
+  const auto signal = one.watch.take(stop);
+  EXPECT_EQ(signal->source, Source::signal);
+  one.watch.told(signal->requests, 10);
+  EXPECT_EQ(request::look(box, second).check, 10u);
 }
 
 TEST(Watch, TimeIsTheTimeKeepersBusiness) {

@@ -1,0 +1,251 @@
+// What one rank does with its triggers: open, set, and see whether they have fired.
+#include "runtime/triggers.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+#include <fmt/format.h>
+
+#include "runtime/base/clean_text.hpp"
+#include "runtime/base/hash.hpp"
+#include "runtime/group.hpp"
+
+namespace lockstep {
+namespace {
+
+constexpr trigger::Rules kUnnamedRules{.order = trigger::Order::lowest_rank};
+
+std::string title_with(const std::string& name, const trigger::Rules& rules) {
+  return rules == trigger::Rules{} ? name : fmt::format("{} ({})", name, rules.text());
+}
+
+}  // namespace
+
+Trigger::Trigger(Triggers& owner, std::string name, const trigger::Rules& rules)
+    : owner_(owner),
+      name_(std::move(name)),
+      id_(hash_text(name_)),
+      rules_(rules),
+      title_(title_with(name_, rules)) {}
+
+/// The one that is told of the two is the one that a tally would take for the first.
+void Trigger::merge(std::optional<Set>& into, std::optional<Set> more) const {
+  if (!more) return;
+  if (into) {
+    const auto key = [](const Set& set) { return std::tuple(set.notice.source, set.time); };
+    if (key(*more) < key(*into)) std::swap(*into, *more);
+    into->value = trigger::combined(rules_.combine, into->value, more->value);
+    into->notice.requests |= more->notice.requests;
+  } else {
+    into = std::move(more);
+  }
+}
+
+Triggers::Triggers(Group& group) : group_(group) {}
+Triggers::~Triggers() = default;
+
+Trigger* Triggers::find(std::uint64_t id) const {
+  const auto found = std::find_if(triggers_.begin(), triggers_.end(),
+                                  [id](const auto& trigger) { return trigger->id_ == id; });
+  return found != triggers_.end() ? found->get() : nullptr;
+}
+
+std::size_t Triggers::open_count() const {
+  return static_cast<std::size_t>(std::count_if(
+      triggers_.begin(), triggers_.end(),
+      [this](const auto& trigger) { return trigger->opened_ > 0 && trigger.get() != unnamed_; }));
+}
+
+/// Those that have nothing left to tell, or to explain.
+void Triggers::forget_closed() {
+  std::erase_if(triggers_, [](const auto& trigger) {
+    return trigger->opened_ == 0 && !trigger->untold_ && !trigger->telling_ && !trigger->told_;
+  });
+  checked_.clear();
+}
+
+Result<Trigger*> Triggers::open(std::string_view name, const trigger::Rules& rules) {
+  if (Status status = trigger::check_name(name); !status.ok()) return status;
+  if (Status status = trigger::check_rules(rules, group_.size()); !status.ok()) return status;
+  std::lock_guard lock(mutex_);
+  forget_closed();
+  const std::uint64_t id = hash_text(name);
+  Trigger* trigger = find(id);
+  if (trigger != nullptr && trigger->name_ != name) {
+    return Status(
+        LOCKSTEP_E_INVALID,
+        fmt::format("trigger '{}' cannot be told from '{}' by its hash; call it otherwise", name,
+                    trigger->name_));
+  }
+  if (trigger != nullptr && trigger->rules_ != rules) {
+    return Status(LOCKSTEP_E_INVALID,
+                  fmt::format("trigger '{}' is '{}' in this group already, and cannot be '{}' too; "
+                              "give one of them another name",
+                              name, trigger->rules_.text(), rules.text()));
+  }
+  if ((trigger == nullptr || trigger->opened_ == 0) && open_count() == kOpenMax) {
+    return Status(LOCKSTEP_E_LIMIT,
+                  fmt::format("trigger '{}' would be one more than the {} that a group can have "
+                              "open; close those that are done",
+                              name, kOpenMax));
+  }
+  if (trigger == nullptr) {
+    trigger =
+        triggers_.emplace_back(std::make_unique<Trigger>(*this, std::string(name), rules)).get();
+    const auto known = board_.find(id);
+    trigger->is_due_ = known != board_.end() && known->second.tally.is_due();
+  } else {
+    ++trigger->opened_;
+  }
+  return trigger;
+}
+
+void Triggers::close(Trigger& trigger) {
+  std::lock_guard lock(mutex_);
+  if (--trigger.opened_ == 0) trigger.signals_ = 0;
+}
+
+Trigger& Triggers::unnamed() {
+  std::lock_guard lock(mutex_);
+  if (unnamed_ == nullptr) {
+    unnamed_ = triggers_.emplace_back(std::make_unique<Trigger>(*this, "", kUnnamedRules)).get();
+  }
+  return *unnamed_;
+}
+
+void Triggers::bind(Trigger& trigger, int signal) {
+  std::lock_guard lock(mutex_);
+  for (const auto& other : triggers_) other->signals_ &= ~lifecycle::signal_bit(signal);
+  trigger.signals_ |= lifecycle::signal_bit(signal);
+}
+
+void Triggers::set(Trigger& trigger, const TriggerCause& cause) {
+  Trigger::Set set{.value = cause.value,
+                   .step = cause.step,
+                   .time = now_since_1970(),
+                   .site = std::string(cause.site)};
+  set.notice.text = clean_text(cause.reason, trigger::kReasonMax);
+  {
+    std::lock_guard lock(mutex_);
+    record(trigger, std::move(set));
+  }
+  group_.want_meeting();
+}
+
+void Triggers::record(Trigger& trigger, Trigger::Set set) {
+  trigger.merge(trigger.untold_, std::move(set));
+  count_untold();
+}
+
+void Triggers::count_untold() {
+  untold_.store(static_cast<std::size_t>(std::count_if(
+                    triggers_.begin(), triggers_.end(),
+                    [](const auto& trigger) { return trigger->untold_.has_value(); })),
+                std::memory_order_release);
+}
+
+void Triggers::take_sources(const Call& call) {
+  if (watch_ == nullptr || watch_->is_quiet()) return;
+  std::lock_guard lock(mutex_);
+  const auto take = [&](Trigger& trigger, const lifecycle::Interest& interest) {
+    std::optional<lifecycle::Notice> notice = watch_->take(interest);
+    if (!notice) return;
+    record(trigger, {.time = now_since_1970(), .notice = std::move(*notice)});
+  };
+  lifecycle::Signals bound = 0;
+  for (const auto& trigger : triggers_) {
+    if (trigger->opened_ == 0 || trigger.get() == unnamed_) continue;
+    bound |= trigger->signals_;
+    take(*trigger, {.signals = trigger->signals_,
+                    .requests = trigger->name_,
+                    .any_request = false,
+                    .time = false});
+  }
+  if (unnamed_ == nullptr) return;
+  // A request for the check of a name waits for that, and any request for who checks at all.
+  const bool is_its_own = (call.operation == Operation::check_trigger ||
+                           call.operation == Operation::poll_trigger) &&
+                          call.name != nullptr;
+  take(*unnamed_, {.signals = ~bound,
+                   .requests = is_its_own ? call.name : "",
+                   .any_request = is_unnamed_checked_});
+}
+
+bool Triggers::consume(Trigger& trigger, std::uint64_t number) {
+  if (!trigger.is_due()) return false;
+  std::lock_guard lock(mutex_);
+  const auto found = board_.find(trigger.id_);
+  trigger.last_ = found->second.report;
+  trigger.last_->check = number != 0 ? number : trigger.checks_;
+  trigger.told_.reset();
+  trigger.is_due_.store(false, std::memory_order_release);
+  board_.erase(found);
+  return true;
+}
+
+std::string Triggers::title_of(std::span<Trigger* const> triggers) {
+  std::string title;
+  for (const Trigger* const trigger : triggers) {
+    if (!title.empty()) title += ", ";
+    title += trigger->title();
+  }
+  return title;
+}
+
+Status Triggers::check(Call call, std::span<Trigger* const> triggers, std::span<int> fired) {
+  if (!std::equal(triggers.begin(), triggers.end(), checked_.begin(), checked_.end())) {
+    checked_.assign(triggers.begin(), triggers.end());
+    checked_title_ = title_of(triggers);
+  }
+  call.name = checked_title_.c_str();
+  if (Status status = tell(call); !status.ok()) return status;
+  for (Trigger* const trigger : triggers) count_check(*trigger);
+  std::transform(triggers.begin(), triggers.end(), fired.begin(),
+                 [this](Trigger* trigger) { return consume(*trigger) ? 1 : 0; });
+  return {};
+}
+
+Result<bool> Triggers::check_unnamed(const Call& call) {
+  Trigger& trigger = unnamed();
+  expect_unnamed();
+  if (Status status = tell(call); !status.ok()) return status;
+  count_check(trigger);
+  return consume(trigger);
+}
+
+bool Triggers::poll_quickly(const Trigger& trigger) noexcept {
+  return group_.poll_quickly() && !trigger.is_due();
+}
+
+Result<bool> Triggers::poll(Call call, Trigger& trigger) {
+  if (&trigger == unnamed_) {
+    expect_unnamed();
+  } else {
+    call.name = trigger.title().c_str();
+  }
+  Result<bool> meets = group_.meets(call);
+  if (!meets.ok()) return meets;
+  if (*meets) {
+    Status status = tell(call);
+    group_.has_met();
+    if (!status.ok()) return status;
+  }
+  return consume(trigger, group_.poll_number());
+}
+
+void Triggers::count_check(Trigger& trigger) {
+  std::lock_guard lock(mutex_);
+  ++trigger.checks_;
+}
+
+std::uint64_t Triggers::checks(const Trigger& trigger) const {
+  std::lock_guard lock(mutex_);
+  return trigger.checks_;
+}
+
+std::optional<lockstep_trigger_report_t> Triggers::last(const Trigger& trigger) const {
+  std::lock_guard lock(mutex_);
+  return trigger.last_;
+}
+
+}  // namespace lockstep

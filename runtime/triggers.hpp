@@ -1,0 +1,174 @@
+// The named triggers of a group: set on one rank without asking anybody, told to all in a
+// collective call, and fired on all of them in the same one.
+//
+// A set is `untold` until a tell() takes it along. Its record then counts in every rank's board, by
+// which all know alike whether the trigger is due; the rank keeps the whole of it (`told`), since
+// it has to say why if it turns out to be the first. A due trigger stays due until it is consumed.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lockstep/lockstep.h"
+#include "runtime/base/result.hpp"
+#include "runtime/lifecycle/watch.hpp"
+#include "runtime/trigger/rules.hpp"
+#include "runtime/trigger/tally.hpp"
+
+namespace lockstep {
+
+class Group;
+class Triggers;
+struct Call;
+
+/// Why somebody sets a trigger, as the program says it.
+struct TriggerCause {
+  std::string_view reason{};  ///< cut after trigger::kReasonMax bytes
+  std::uint64_t value = 0;
+  std::uint64_t step = 0;
+  std::string_view site{};  ///< "train.cpp:12"
+};
+
+/// One of a group's triggers. Lives until it is closed, or the group ends.
+class Trigger {
+ public:
+  Trigger(Triggers& owner, std::string name, const trigger::Rules& rules);
+  Triggers& owner() const noexcept { return owner_; }
+  const std::string& name() const noexcept { return name_; }
+  /// "stop", or "stop (all, sum)": in which members that check it have to agree.
+  const std::string& title() const noexcept { return title_; }
+  /// It fires in the next call that consumes it. One load, any thread.
+  bool is_due() const noexcept { return is_due_.load(std::memory_order_acquire); }
+
+ private:
+  friend class Triggers;
+  /// A set that this rank remembers.
+  struct Set {
+    std::uint64_t value = 0;
+    std::uint64_t step = 0;
+    Nanos time = 0;  ///< since 1970
+    std::string reason{};
+    std::string site{};
+    lifecycle::Notice notice{};
+  };
+  void merge(std::optional<Set>& into, std::optional<Set> more) const;
+
+  Triggers& owner_;
+  std::string name_;
+  std::uint64_t id_;
+  trigger::Rules rules_;
+  std::string title_;
+  std::atomic<bool> is_due_{false};
+  // All that follows is guarded by the owner's mutex.
+  unsigned opened_ = 1;  ///< times
+  lifecycle::Signals signals_ = 0;
+  std::optional<Set> untold_;
+  std::optional<Set> telling_;  ///< by the call that is going on
+  std::optional<Set> told_;     ///< since it last fired
+  std::uint64_t checks_ = 0;
+  std::optional<lockstep_trigger_report_t> last_;
+};
+
+class Triggers {
+ public:
+  static constexpr std::size_t kOpenMax = 64;
+
+  explicit Triggers(Group& group);
+  ~Triggers();
+
+  /// Local. The same name again gives the same trigger; LOCKSTEP_E_INVALID if the rules differ.
+  Result<Trigger*> open(std::string_view name, const trigger::Rules& rules);
+  /// Once for every open(). What was set and not told yet is told all the same.
+  void close(Trigger& trigger);
+  /// The trigger without a name, of lockstep_check_trigger().
+  Trigger& unnamed();
+  /// From now on requests that name nobody, and the time, are for the unnamed trigger, and so are
+  /// signals that no other is bound to.
+  void listen_to(lifecycle::Watch& watch) noexcept { watch_ = &watch; }
+  /// This signal sets that trigger; those who catch it ask lifecycle::Watch.
+  void bind(Trigger& trigger, int signal);
+
+  /// Local, any thread.
+  void set(Trigger& trigger, const TriggerCause& cause = {});
+  /// Takes along what signals, requests and the time have to say. Part of tell(); by itself it is
+  /// for who wants to know whether a tell() is worth its while.
+  void take_sources(const Call& call);
+  /// A few ns, any thread.
+  bool has_untold() const noexcept { return untold_.load(std::memory_order_acquire) > 0; }
+
+  /// Tells everybody everybody's untold sets, of all triggers of the group. Collective; one round
+  /// if there are none. After it all ranks agree on which triggers are due, and on their reports.
+  /// If it fails, nothing counts, and what this rank had to tell is untold again.
+  /// LOCKSTEP_E_MISMATCH: ranks have opened a trigger with different rules; on all ranks.
+  Status tell(const Call& call);
+  /// Fires the trigger if it is due; at the same call on all ranks. `number`: of the check or poll,
+  /// for the report; 0: of the checks.
+  bool consume(Trigger& trigger, std::uint64_t number = 0);
+  /// Tells, and consumes these, which are of this group. `fired`: as long; 1 or 0. Collective.
+  Status check(Call call, std::span<Trigger* const> triggers, std::span<int> fired);
+  /// The same for the unnamed one.
+  Result<bool> check_unnamed(const Call& call);
+  /// It is checked or polled: only then requests that name nobody are taken.
+  void expect_unnamed() noexcept { is_unnamed_checked_ = true; }
+
+  /// Polls: free while nothing is set. False: poll() has to look.
+  bool poll_quickly(const Trigger& trigger) noexcept;
+  /// Of the unnamed one, which has been asked for before.
+  bool poll_quickly() noexcept { return poll_quickly(*unnamed_); }
+  /// Does it fire in this poll? A meeting of all members, which tells, where they have agreed on.
+  Result<bool> poll(Call call, Trigger& trigger);
+
+  /// Of the last time that it fired.
+  std::optional<lockstep_trigger_report_t> last(const Trigger& trigger) const;
+  /// How often it has been checked.
+  std::uint64_t checks(const Trigger& trigger) const;
+
+ private:
+  /// What all ranks know alike of a trigger that somebody has set since it last fired.
+  struct Entry {
+    trigger::Tally tally;
+    lockstep_trigger_report_t report{};  ///< once it is due
+  };
+  using Board = std::map<std::uint64_t, Entry>;
+
+  Trigger* find(std::uint64_t id) const;
+  std::size_t open_count() const;
+  void forget_closed();
+  std::string title_of(std::span<Trigger* const> triggers);
+  void record(Trigger& trigger, Trigger::Set set);
+  void count_untold();
+  void count_check(Trigger& trigger);
+  std::vector<trigger::Record> begin_telling();
+  void settle(bool is_told);
+  Status exchange(const Call& call, std::uint64_t word, std::span<const trigger::Record> mine);
+  Result<std::vector<Rank>> setters(const Call& call, std::uint64_t word, bool is_one);
+  Result<std::vector<trigger::Record>> everybodys(const Call& call, std::span<const Rank> setters,
+                                                  std::span<const trigger::Record> mine);
+  Status agree_on_rules(const Call& call, std::span<const trigger::Record> records);
+  std::string odd_rules(std::span<const trigger::Record> records) const;
+  Status explain(const Call& call, std::uint64_t id, Entry& entry);
+  lockstep_trigger_report_t own_report(std::uint64_t id) const;
+  void post(Board board);
+
+  Group& group_;
+  trigger::Members members_;
+  lifecycle::Watch* watch_ = nullptr;
+  std::atomic<std::size_t> untold_{0};  ///< triggers
+  mutable std::mutex mutex_;
+  std::vector<std::unique_ptr<Trigger>> triggers_;
+  Trigger* unnamed_ = nullptr;
+  bool is_unnamed_checked_ = false;
+  Board board_;
+  std::vector<Trigger*> checked_;  ///< last
+  std::string checked_title_;
+};
+
+}  // namespace lockstep
