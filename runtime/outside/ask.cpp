@@ -106,7 +106,7 @@ Status not_noticed(const Part& part, const Snapshot& seen, const std::string& ch
           fmt::format("not noticed within {:.3g} s: rank 0 on {} {}{}; it will be at its next {}",
                       static_cast<double>(patience) / kSecond, seen.host, in_words(first, now()),
                       is_stopped ? ", and its process is stopped" : "",
-                      check.empty() ? "check_trigger" : fmt::format("check_trigger '{}'", check))};
+                      check.empty() ? "check_trigger" : fmt::format("check of '{}'", check))};
 }
 
 Result<std::uint64_t> wait_for_answer(const Part& part, request::Box& box,

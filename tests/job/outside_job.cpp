@@ -3,8 +3,9 @@
 //   away      the last rank stays away from a wait until the file is there
 //   first     rank 0 is in its section until the file is there, the others wait for it
 //   split     everybody arrives and waits only when the file is there; the last rank does not
-//   arrive fire      checks until the trigger has fired COUNT times; every rank prints what it was
-//   told mute      never checks; ends when the file is there
+//   fire      checks until the trigger has fired COUNT times; every rank prints what it was
+//   named     checks the triggers 'save' and 'stop', and says why, until the latter has fired
+//   mute      never checks; ends when the file is there
 #include <unistd.h>
 
 #include <chrono>
@@ -40,6 +41,22 @@ void fire(lockstep::Session& job, int count) {
   }
 }
 
+void named(lockstep::Session& job) {
+  lockstep::Trigger save = job.trigger("save");
+  lockstep::Trigger stop = job.trigger("stop");
+  const auto tell = [&job](const lockstep::TriggerReport& why) {
+    say("rank " + std::to_string(job.rank()) + ": " + why.name + " " +
+        std::to_string(static_cast<int>(why.reason)) + " " + why.text);
+  };
+  for (bool is_over = false; !is_over;) {
+    std::this_thread::sleep_for(std::chrono::microseconds(300));
+    const auto [saves, stops] = lockstep::check_triggers({save, stop});
+    if (saves) tell(save.report());
+    if (stops) tell(stop.report());
+    is_over = stops;
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -64,6 +81,8 @@ int main(int argc, char** argv) {
       half.wait();
     } else if (mode == "fire") {
       fire(job, argc > 3 ? std::stoi(argv[3]) : 1);
+    } else if (mode == "named") {
+      named(job);
     } else {
       wait_for_file(argv[1]);
     }

@@ -194,10 +194,22 @@ TEST(Trigger, WithANameIsForThatCheckOnly) {
   EXPECT_EQ(other.status, 3);
   EXPECT_NE(other.output.find("asked; not noticed within 0.3 s: rank 0 on n0 "), std::string::npos)
       << other.output;
-  EXPECT_NE(other.output.find("it will be at its next check_trigger 'save'"), std::string::npos);
+  EXPECT_NE(other.output.find("it will be at its next check of 'save'"), std::string::npos);
   EXPECT_EQ(count(job.log(), "reason"), 0u) << job.log();
   EXPECT_EQ(job.trigger("step").status, 0);
   EXPECT_EQ(job.result(), 0);
+}
+
+TEST(Trigger, SetsTheOneThatHasTheName) {
+  Job job("named");
+  EXPECT_EQ(job.trigger("--wait 300ms").status, 3) << "nobody checks the one without a name";
+  EXPECT_EQ(job.trigger("save --reason \"just to be safe\"").status, 0);
+  EXPECT_EQ(job.trigger("stop --reason \"enough\"").status, 0);
+  EXPECT_EQ(job.result(), 0) << job.log();
+  EXPECT_EQ(count(job.log(), ": save 6 "), 8u) << job.log();
+  EXPECT_EQ(count(job.log(), ": just to be safe\n"), 8u) << job.log();
+  EXPECT_EQ(count(job.log(), ": stop 6 "), 8u) << job.log();
+  EXPECT_EQ(count(job.log(), ": enough\n"), 8u) << job.log();
 }
 
 TEST(Trigger, StandsWhileTheJobIsBusyAndFailsWhenItEnds) {

@@ -103,7 +103,7 @@ reason() {
   start job fire
   trigger "$(cat job.id)" other --wait 1s
   expect_status 3
-  expect_lines 1 "^asked; not noticed within 1 s: rank 0 on n0 .*; it will be at its next check_trigger 'other'\$"
+  expect_lines 1 "^asked; not noticed within 1 s: rank 0 on n0 .*; it will be at its next check of 'other'\$"
   trigger "$(cat job.id)" step --reason "maintenance at noon: 100% of \"n3\""
   expect_status 0
   local check

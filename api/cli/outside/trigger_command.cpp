@@ -25,7 +25,7 @@ constexpr const char* kFooter =
     "Examples:\n"
     "  lockstep trigger 4711 --reason 'maintenance at noon'    all ranks leave at their next "
     "check\n"
-    "  lockstep trigger 4711.0 stop                            only at a check named 'stop'\n"
+    "  lockstep trigger 4711.0 stop                            only the trigger named 'stop'\n"
     "  lockstep trigger set stop; lockstep trigger check stop  in the job's own script\n"
     "\n"
     "A job notices it in lockstep_check_trigger(), on all ranks in the same call; one that never\n"
@@ -156,7 +156,7 @@ void add_trigger_command(CLI::App& app, CommandContext& context) {
                       "A Slurm job or step, or a session of this machine as 'lockstep status' "
                       "names it");
   command->add_option("NAME,--name", options->name,
-                      "Only a check of this name takes it; without it: any check");
+                      "Of an open trigger, or of the check that is to take it; none: any check");
   command->add_option("--reason", options->reason, "Why, for the job's report");
   const auto durations = CLI::AsNumberWithUnit(
       std::map<std::string, double>{{"ms", 0.001}, {"s", 1}, {"min", 60}, {"h", 3600}},

@@ -494,7 +494,8 @@ LOCKSTEP_API lockstep_status_t lockstep_sessions_json(char **text_p);
 typedef struct lockstep_request {
   size_t size;         /**< set by the caller: sizeof(lockstep_request_t) */
   const char *session; /**< "id" or "job" of lockstep_sessions_json() */
-  const char *name;    /**< only a check of this name takes it; NULL: any check */
+  const char *name;    /**< of an open trigger of the job, which it sets; or else only a
+                            lockstep_check_trigger() of this name takes it; NULL: any of those */
   const char *from;    /**< who asks, for the report; NULL: the user's name and the host's */
   const char *reason;  /**< for the report; may be NULL */
   int64_t timeout_ns;  /**< how long to wait for the job to notice it; 0: do not wait */
@@ -502,7 +503,7 @@ typedef struct lockstep_request {
 
 /** Asks a running job to fire its trigger, as if its rank 0 had set it. No session needed. Rank 0
  * must be on this machine and run as the caller's user, unless the caller is root; it notices the
- * request at its next lockstep_check_trigger(). The report has reason LOCKSTEP_REASON_REQUEST.
+ * request at its next check. The report has reason LOCKSTEP_REASON_REQUEST.
  *
  * @param check_p  Number of the check that fired.
  * @return LOCKSTEP_OK: all ranks know; LOCKSTEP_AGAIN: not noticed in time, it stands for the next
