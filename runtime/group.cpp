@@ -118,6 +118,7 @@ Group::Group(Surroundings& around, GroupId id, std::vector<Rank> ranks, std::uin
   local_ =
       std::make_unique<node::LocalGroup>(around.page.block(block), self_here, std::move(domain_of));
   local_->introduce(static_cast<std::uint32_t>(self_slot));
+  local_->polls().fence_with(node::AsymmetricFence::agree({&around.page.head().barrier, 1}));
   triggers_ = std::make_unique<Triggers>(*this);
 }
 

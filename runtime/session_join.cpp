@@ -284,7 +284,11 @@ class Session::Joiner {
     std::sort(hellos.begin(), hellos.end(),
               [](const node::Hello& a, const node::Hello& b) { return a.rank < b.rank; });
     std::vector<std::span<const std::uint64_t>> masks;
-    for (const node::Hello& hello : hellos) masks.emplace_back(hello.cpus);
+    std::vector<node::Barrier> barriers;
+    for (const node::Hello& hello : hellos) {
+      masks.emplace_back(hello.cpus);
+      barriers.push_back(hello.barrier);
+    }
     const bootstrap::Domains domains = bootstrap::find_domains(masks);
     session_.domain_kind_ = domains.kind;
 
@@ -302,6 +306,8 @@ class Session::Joiner {
         node::Page::create(*mapped, count, domains.count, contacts.size(), blobs_[0].session);
     std::copy(contacts.begin(), contacts.end(), session_.page_.contacts().begin());
     fill_page(hellos, domains);
+    const bool can_all = node::AsymmetricFence::agree(barriers).is_asymmetric();
+    session_.page_.head().barrier = can_all ? node::Barrier::expedited : node::Barrier::none;
     fill_card(session_.page_.head().card);
     session_.page_memory_ = std::move(*memory);
     return members_.size() > 1 ? door_.hand_out(session_.page_memory_.get()) : Status{};

@@ -17,6 +17,7 @@
 #include "lockstep/transport.h"
 #include "runtime/base/ids.hpp"
 #include "runtime/base/time.hpp"
+#include "runtime/node/asymmetric_fence.hpp"
 #include "runtime/request/box.hpp"
 
 namespace lockstep::node {
@@ -194,7 +195,8 @@ struct alignas(kLine) PageHead {
   std::uint32_t host_ranks;   ///< ranks of the job on this machine, all emulated nodes together
   std::uint32_t can_publish;  ///< the transport carries frames (see Surroundings)
   std::uint64_t contacts;     ///< bytes of the list behind the blocks
-  std::uint32_t reserved[2];
+  Barrier barrier;            ///< what all processes of the node can do
+  std::uint8_t reserved[7];
   Card card;
   request::Box requests;  ///< used in the page of node 0
 };

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <span>
 
+#include "runtime/node/asymmetric_fence.hpp"
 #include "runtime/node/page.hpp"
 
 namespace lockstep::node {
@@ -29,11 +30,14 @@ class PollBoard {
   PollBoard(PollState& common, std::span<PollLine> lines, std::uint32_t self) noexcept
       : common_(common), lines_(lines), self_(self) {}
 
+  /// What all members of the node have agreed on; before the first poll.
+  void fence_with(const AsymmetricFence& fence) noexcept { fence_ = fence; }
+
   // -- a member
   /// Enters this member's next poll. False: there is something to look at, or it is the first.
   bool enter() noexcept {
     lines_[self_].entered.store(++number_, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    fence_.light();
     return common_.state.load(std::memory_order_relaxed) == 0 && number_ != 1;
   }
   std::uint64_t number() const noexcept { return number_; }
@@ -89,6 +93,7 @@ class PollBoard {
 
   PollState& common_;
   std::span<PollLine> lines_;
+  AsymmetricFence fence_;
   std::uint32_t self_;
   std::uint64_t number_ = 0;
 };

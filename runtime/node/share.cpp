@@ -25,7 +25,7 @@ namespace lockstep::node {
 namespace {
 
 constexpr std::uint64_t kHelloMagic = 0x6f6c'6c65'684b'4c00u;
-constexpr std::uint32_t kHelloVersion = 1;
+constexpr std::uint32_t kHelloVersion = 2;
 
 Status failure(const char* what) {
   return {LOCKSTEP_E_BOOTSTRAP, fmt::format("{}: {}", what, std::strerror(errno))};
@@ -97,6 +97,7 @@ Hello introduce(Rank rank) {
   hello.version = kHelloVersion;
   hello.rank = rank;
   hello.pid = static_cast<std::uint64_t>(getpid());
+  hello.barrier = join_barrier();
   struct stat namespace_file {};
   if (stat("/proc/self/ns/pid", &namespace_file) == 0) hello.pid_namespace = namespace_file.st_ino;
   cpu_set_t* const set = CPU_ALLOC(kCpusMax);

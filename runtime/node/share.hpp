@@ -16,6 +16,7 @@
 #include "runtime/base/time.hpp"
 #include "runtime/base/unique_fd.hpp"
 #include "runtime/config/config.hpp"
+#include "runtime/node/asymmetric_fence.hpp"
 #include "runtime/node/page.hpp"
 
 namespace lockstep::node {
@@ -33,7 +34,8 @@ struct Hello {
   std::uint32_t version;
   std::uint64_t pid;
   std::uint64_t pid_namespace;
-  CpuMask cpus;  ///< where it may run
+  CpuMask cpus;     ///< where it may run
+  Barrier barrier;  ///< what it can do for polls
 };
 
 /// This process's own hello.
