@@ -131,7 +131,7 @@ Result<std::unique_ptr<Group>> Group::make(Surroundings& around, GroupId id,
     Result<std::unique_ptr<progress::Leader>> leader = group->make_leader(group->local_ranks_);
     if (!leader.ok()) return leader.status();
     group->leader_ = std::move(*leader);
-    if (around.can_publish) group->sections_ = group->make_sections(*around.port);
+    if (around.can_publish) group->speaker_ = group->make_speaker(*around.port);
   }
   around.counters.add(Counter::groups);
   return group;
@@ -200,7 +200,7 @@ Group::~Group() {
   lookout_.reset();
   settle_sections();
   local_->leave();
-  sections_.reset();
+  speaker_.reset();
   leader_.reset();
   around_.page.release_block(block_);
 }

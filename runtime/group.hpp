@@ -22,7 +22,7 @@
 #include "runtime/progress/leader.hpp"
 #include "runtime/progress/lookout.hpp"
 #include "runtime/progress/port.hpp"
-#include "runtime/progress/sections.hpp"
+#include "runtime/progress/speaker.hpp"
 #include "runtime/topology/switches.hpp"
 
 namespace lockstep {
@@ -167,7 +167,7 @@ class Group {
   /// meeting.
   void look_out(std::function<void()> look) { look_out_ = std::move(look); }
   /// Does this member speak for its node?
-  bool is_speaker() const noexcept { return sections_ != nullptr && sections_->is_speaker(); }
+  bool is_speaker() const noexcept { return speaker_ != nullptr && speaker_->is_speaker(); }
   /// All members shall meet in one of their next polls. Any thread, also in a signal handler.
   void want_meeting() noexcept { local_->polls().want(); }
 
@@ -206,8 +206,8 @@ class Group {
   Group(Surroundings& around, GroupId id, std::vector<Rank> ranks, std::uint32_t block);
   Layout layout() const;
   Result<std::unique_ptr<progress::Leader>> make_leader(std::vector<Rank> local_ranks);
-  std::unique_ptr<progress::Sections> make_sections(progress::Port& port,
-                                                    std::vector<std::byte> own_address = {});
+  std::unique_ptr<progress::Speaker> make_speaker(progress::Port& port,
+                                                  std::vector<std::byte> own_address = {});
 
   Status finish(node::Words* result);
   void step() noexcept;
@@ -230,7 +230,7 @@ class Group {
   std::string obituary(std::uint32_t local_member) const;
   std::string whereabouts(const RankSet& ranks) const;
   Status broken(const Call& call) const;
-  bool speaks() const noexcept { return leader_ != nullptr || sections_ != nullptr; }
+  bool speaks() const noexcept { return leader_ != nullptr || speaker_ != nullptr; }
   node::SectionRing::IsGone gone_test() const;
   engine::Outcome outcome_if_dead(const node::LocalGroup::Inquiry& inquiry) const;
   void inquire(const Watch& watch);
@@ -259,8 +259,8 @@ class Group {
   bool is_wide_ = false;  ///< has members on several nodes
   std::unique_ptr<node::LocalGroup> local_;
   std::vector<node::Address> contacts_;
-  std::unique_ptr<progress::Leader> leader_;      ///< of a wide group, on its leaders
-  std::unique_ptr<progress::Sections> sections_;  ///< on who speaks for its node
+  std::unique_ptr<progress::Leader> leader_;    ///< of a wide group, on its leaders
+  std::unique_ptr<progress::Speaker> speaker_;  ///< on who speaks for its node
 
   Epoch epoch_ = 0;
   bool is_open_ = false;

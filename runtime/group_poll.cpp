@@ -48,7 +48,7 @@ Result<bool> Group::meets(const Call& call) {
       case PollBoard::Phase::held: {
         Watch watch{.call = call, .what = Watch::What::poll};
         Status status = this->watch(board.bell(), watch, [&]() noexcept {
-          if (sections_ != nullptr) {
+          if (speaker_ != nullptr) {
             std::lock_guard lock(around_.port->mutex());
             around_.port->poll();
           }
@@ -78,7 +78,7 @@ void Group::urge_speaker() {
   }
   std::lock_guard lock(around_.port->mutex());
   around_.port->poll();
-  sections_->on_idle(now());
+  speaker_->on_idle(now());
 }
 
 Status Group::look_at_poll(Watch& watch, Nanos time) {

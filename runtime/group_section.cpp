@@ -148,7 +148,7 @@ Status Group::publish(const Call& call, Attempt attempt, const std::string& reco
   port.enter();
   {
     std::lock_guard lock(port.mutex());
-    sections_->publish(attempt, record);
+    speaker_->publish(attempt, record);
   }
   const Nanos until = after(now(), kStayForReceipt);
   while (!ring.is_released(attempt) && now() < until) {
@@ -177,7 +177,7 @@ Status Group::wait_for_outcome(const Call& call, Attempt attempt) {
     watch.retries = SectionRules::retries(call.variant);
     node::SectionRing& ring = local_->sections();
     Status status = this->watch(local_->section_bell(), watch, [&]() noexcept {
-      if (sections_ != nullptr) {
+      if (speaker_ != nullptr) {
         std::lock_guard lock(around_.port->mutex());
         around_.port->poll();
       }
@@ -205,7 +205,7 @@ Status Group::wait_for_outcome(const Call& call, Attempt attempt) {
 /// Who goes first after another one may have been taken for dead by nodes that have not heard of
 /// it; and if its speaker dies while it works, nobody else here may be waiting.
 Status Group::take_turn(const Call& call, Attempt attempt) {
-  if (sections_ == nullptr) {
+  if (speaker_ == nullptr) {
     if (Status status = stand_by(); !status.ok()) return status;
   }
   Watch watch{.call = call, .what = Watch::What::section, .attempt = attempt, .is_turn = true};
@@ -219,21 +219,21 @@ Status Group::take_turn(const Call& call, Attempt attempt) {
 
 /// While this member goes first after another one, in case that its speaker dies.
 void Group::stay_on_duty(bool is_on_duty) {
-  if (sections_ == nullptr || leader_ != nullptr) return;
+  if (speaker_ == nullptr || leader_ != nullptr) return;
   std::lock_guard lock(around_.port->mutex());
-  sections_->set_on_duty(is_on_duty);
+  speaker_->set_on_duty(is_on_duty);
 }
 
 /// Before this member leaves: what it or its node owes to others is on its way, and known to one.
 void Group::settle_sections() {
-  if (sections_ == nullptr) return;
+  if (speaker_ == nullptr) return;
   const Nanos until = after(now(), around_.config.grace);
   around_.port->enter();
   for (bool is_settled = false; !is_settled && now() < until;) {
     std::lock_guard lock(around_.port->mutex());
     around_.port->poll();
-    sections_->on_idle(now());
-    is_settled = sections_->is_settled();
+    speaker_->on_idle(now());
+    is_settled = speaker_->is_settled();
   }
   around_.port->leave();
 }
@@ -284,11 +284,11 @@ void Group::abort_job(const std::string& why) const {
   log::error("{}; ends this process, as its policy asks for", why);
   // What it has to pass on to other nodes gets out first.
   const Nanos until = after(now(), around_.config.grace);
-  while (sections_ != nullptr && now() < until) {
+  while (speaker_ != nullptr && now() < until) {
     std::lock_guard lock(around_.port->mutex());
     around_.port->poll();
-    sections_->on_idle(now());
-    if (!sections_->is_unconfirmed()) break;
+    speaker_->on_idle(now());
+    if (!speaker_->is_unconfirmed()) break;
   }
   _exit(LOCKSTEP_ABORT_STATUS);
 }
@@ -338,13 +338,13 @@ void Group::inquire(const Watch& watch) {
     return;
   }
   std::lock_guard lock(around_.port->mutex());
-  sections_->inquire(inquiry);
+  speaker_->inquire(inquiry);
 }
 
 /// Somebody has to speak for this node: this member, if nobody else does any more.
 void Group::see_to_speaker() {
   if (is_speaker() || !is_gone(local_->speaker())) return;
-  if (sections_ == nullptr) {
+  if (speaker_ == nullptr) {
     if (Status status = stand_by(); !status.ok()) {
       log::warn("cannot speak for its node in place of rank {}: {}",
                 local_ranks_[local_->speaker()], status.text());
@@ -352,14 +352,14 @@ void Group::see_to_speaker() {
     }
   }
   std::lock_guard lock(around_.port->mutex());
-  sections_->try_to_take_over();
+  speaker_->try_to_take_over();
 }
 
-std::unique_ptr<progress::Sections> Group::make_sections(progress::Port& port,
-                                                         std::vector<std::byte> own_address) {
+std::unique_ptr<progress::Speaker> Group::make_speaker(progress::Port& port,
+                                                       std::vector<std::byte> own_address) {
   Layout lies = layout();
   lies.speakers[lies.self] = around_.identity.rank;
-  progress::Sections::Facts facts;
+  progress::Speaker::Facts facts;
   facts.is_gone = gone_test();
   facts.if_dead = [this](const node::LocalGroup::Inquiry& inquiry) {
     return engine::encode_outcome(outcome_if_dead(inquiry));
@@ -368,15 +368,15 @@ std::unique_ptr<progress::Sections> Group::make_sections(progress::Port& port,
     if (lies.node_of[member] == lies.self) facts.here.push_back(member);
   }
   engine::Outcomes::Setup setup{};
-  setup.group = progress::sections_of(id_);
+  setup.group = progress::speakers_of(id_);
   setup.self = lies.self;
   setup.speakers = std::move(lies.speakers);
   setup.members = ranks_;
   setup.node_of = std::move(lies.node_of);
   setup.grace = around_.config.grace;
   setup.is_successor = !own_address.empty();
-  return std::make_unique<progress::Sections>(port, *local_, std::move(setup), std::move(facts),
-                                              std::move(own_address));
+  return std::make_unique<progress::Speaker>(port, *local_, std::move(setup), std::move(facts),
+                                             std::move(own_address));
 }
 
 /// Gets ready to speak for this node: that needs an own way to the other nodes.
@@ -402,9 +402,9 @@ Status Group::stand_by() {
     return (*port)->address();
   }();
   if (!own.ok()) return own.status();
-  sections_ = make_sections(**port, std::move(*own));
+  speaker_ = make_speaker(**port, std::move(*own));
   std::lock_guard lock((*port)->mutex());
-  for (const Rank rank : lost) sections_->on_lost(rank);
+  for (const Rank rank : lost) speaker_->on_lost(rank);
   return {};
 }
 

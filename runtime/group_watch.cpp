@@ -42,9 +42,9 @@ Status Group::look(Watch& watch) {
     local_->say_waiting(is_section ? node::kWaitsForSection | watch.attempt.section : epoch_,
                         watch.start);
   }
-  if (sections_ != nullptr) {
+  if (speaker_ != nullptr) {
     std::lock_guard lock(around_.port->mutex());
-    sections_->on_idle(time);
+    speaker_->on_idle(time);
   }
   if (local_->is_broken()) return broken(watch.call);
   Status status;

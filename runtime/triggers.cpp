@@ -163,9 +163,9 @@ void Triggers::take_sources(const Call& call) {
   }
   if (unnamed_ == nullptr) return;
   // A request for the check of a name waits for that, and any request for who checks at all.
-  const bool is_its_own = (call.operation == Operation::check_trigger ||
-                           call.operation == Operation::poll_trigger) &&
-                          call.name != nullptr;
+  const bool is_its_own =
+      (call.operation == Operation::check_trigger || call.operation == Operation::poll_trigger) &&
+      call.name != nullptr;
   take(*unnamed_, {.signals = ~bound,
                    .requests = is_its_own ? call.name : "",
                    .any_request = is_unnamed_checked_});

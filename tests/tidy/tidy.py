@@ -40,7 +40,7 @@ APART = {"api/cli": "api/cli", "api/examples": "api/examples", "plugins": "plugi
 # A leader's progress, the one process that asks the scheduler, and saves that nobody waits for; made
 # by base/quiet_thread.
 THREAD_OWNERS = ("runtime/base/quiet_thread.", "runtime/lifecycle/advice.", "runtime/lifecycle/end_of_job.",
-                 "runtime/progress/port.", "runtime/saving/background.")
+                 "runtime/progress/lookout.", "runtime/progress/port.", "runtime/saving/background.")
 # What Slurm's plugin writes and the runtime reads; a contract that is not for users.
 EXIT_PAGE = "slurm/spank/exit_page.h"
 # No I/O, clock, lock or randomness: the same code runs in the simulator.

@@ -1,5 +1,5 @@
 // Carries the outcomes' frames to the port, and their records to the page.
-#include "runtime/progress/sections.hpp"
+#include "runtime/progress/speaker.hpp"
 
 #include <algorithm>
 
@@ -20,8 +20,8 @@ engine::PollAgreement::Setup poll_setup(const engine::Outcomes::Setup& setup) {
 
 }  // namespace
 
-Sections::Sections(Port& port, LocalGroup& local, engine::Outcomes::Setup setup, Facts facts,
-                   std::vector<std::byte> own_address)
+Speaker::Speaker(Port& port, LocalGroup& local, engine::Outcomes::Setup setup, Facts facts,
+                 std::vector<std::byte> own_address)
     : port_(port),
       local_(local),
       facts_(std::move(facts)),
@@ -33,7 +33,7 @@ Sections::Sections(Port& port, LocalGroup& local, engine::Outcomes::Setup setup,
   port.listen(outcomes_.setup().group, this);
 }
 
-Sections::~Sections() {
+Speaker::~Speaker() {
   std::lock_guard lock(port_.mutex());
   // What was posted arrives: the transport is closed in order.
   if (is_speaker_) {
@@ -42,19 +42,19 @@ Sections::~Sections() {
   port_.unlisten(outcomes_.setup().group);
 }
 
-void Sections::send() {
+void Speaker::send() {
   for (const engine::Outgoing& outgoing : output_) {
     port_.post(outcomes_.setup().speakers[outgoing.peer], outgoing.frame);
   }
   output_.clear();
 }
 
-void Sections::publish(Attempt attempt, std::string_view record) {
+void Speaker::publish(Attempt attempt, std::string_view record) {
   outcomes_.publish(attempt, record, now(), output_);
   send();
 }
 
-void Sections::inquire(const LocalGroup::Inquiry& inquiry) {
+void Speaker::inquire(const LocalGroup::Inquiry& inquiry) {
   if (inquiry.takes_turn) {
     if (wanted_turn_ != inquiry.attempt) {
       wanted_turn_ = inquiry.attempt;
@@ -69,13 +69,13 @@ void Sections::inquire(const LocalGroup::Inquiry& inquiry) {
   send();
 }
 
-void Sections::grant_turn() {
+void Speaker::grant_turn() {
   if (!wanted_turn_ || !outcomes_.has_turn(*wanted_turn_)) return;
   local_.grant_turn(*wanted_turn_);
   wanted_turn_.reset();
 }
 
-void Sections::try_to_take_over() {
+void Speaker::try_to_take_over() {
   const std::uint32_t speaker = local_.speaker();
   if (is_speaker_ || !facts_.is_gone(speaker) || !local_.replace_speaker(speaker)) return;
   is_speaker_ = true;
@@ -86,7 +86,7 @@ void Sections::try_to_take_over() {
   send_left_over();
 }
 
-bool Sections::has_left_over() const {
+bool Speaker::has_left_over() const {
   const std::vector<node::SectionRing::Record> records = local_.sections().all();
   return std::any_of(records.begin(), records.end(), [this](const auto& record) {
     return !local_.sections().is_released(record.attempt);
@@ -94,18 +94,18 @@ bool Sections::has_left_over() const {
 }
 
 /// What is in the ring and has not been released is known to no other node for sure.
-void Sections::send_left_over() {
+void Speaker::send_left_over() {
   for (const node::SectionRing::Record& record : local_.sections().all()) {
     if (!local_.sections().is_released(record.attempt)) publish(record.attempt, record.text);
   }
 }
 
-bool Sections::is_settled() const {
+bool Speaker::is_settled() const {
   if (!is_speaker_ && !facts_.is_gone(local_.speaker())) return true;
   return !outcomes_.is_busy() && !has_left_over();
 }
 
-void Sections::on_frame(const engine::Frame& frame) {
+void Speaker::on_frame(const engine::Frame& frame) {
   if (!is_speaker_) return;
   if (engine::PollAgreement::is_for(frame.type)) {
     const auto from = outcomes_.node_of(frame.sender);
@@ -120,7 +120,7 @@ void Sections::on_frame(const engine::Frame& frame) {
 }
 
 /// Not from within the port's poll, where no transport may be called.
-void Sections::welcome_newcomers() {
+void Speaker::welcome_newcomers() {
   for (const engine::Outcomes::Newcomer& newcomer : outcomes_.take_newcomers()) {
     if (!port_.connect(newcomer.rank, std::as_bytes(std::span(newcomer.address))).ok()) continue;
     log::debug("rank {} speaks for its node now", newcomer.rank);
@@ -129,7 +129,7 @@ void Sections::welcome_newcomers() {
   }
 }
 
-void Sections::on_lost(Rank rank) {
+void Speaker::on_lost(Rank rank) {
   const std::vector<Rank>& speakers = outcomes_.setup().speakers;
   const auto found = std::find(speakers.begin(), speakers.end(), rank);
   if (found == speakers.end()) return;
@@ -138,7 +138,7 @@ void Sections::on_lost(Rank rank) {
   local_.ring_sections();  // who waits may know more now
 }
 
-bool Sections::on_idle(Nanos now) {
+bool Speaker::on_idle(Nanos now) {
   // At the end of a job all leave, and nobody has anything to say any more.
   if (!is_speaker_ && (is_on_duty_ || has_left_over() || polls_.wants())) try_to_take_over();
   if (!is_speaker_) return false;
@@ -155,24 +155,24 @@ bool Sections::on_idle(Nanos now) {
   return outcomes_.is_busy() || polls_.is_busy();
 }
 
-std::optional<engine::OutcomeStore::Kept> Sections::find(Attempt attempt) const {
+std::optional<engine::OutcomeStore::Kept> Speaker::find(Attempt attempt) const {
   auto record = local_.sections().find(attempt);
   if (!record) return std::nullopt;
   const bool is_released = local_.sections().is_released(record->attempt);
   return Kept{record->attempt, std::move(record->text), is_released};
 }
 
-void Sections::keep(Attempt attempt, std::string_view record, bool is_decided) {
+void Speaker::keep(Attempt attempt, std::string_view record, bool is_decided) {
   local_.sections().keep(attempt, record, is_decided, facts_.is_gone);
   release(attempt);
 }
 
-void Sections::release(Attempt attempt) {
+void Speaker::release(Attempt attempt) {
   local_.sections().release(attempt);
   local_.ring_sections();
 }
 
-bool Sections::is_alive(Rank group_rank) const {
+bool Speaker::is_alive(Rank group_rank) const {
   const auto found = std::lower_bound(facts_.here.begin(), facts_.here.end(), group_rank);
   if (found == facts_.here.end() || *found != group_rank) return false;
   return !facts_.is_gone(static_cast<std::uint32_t>(found - facts_.here.begin()));

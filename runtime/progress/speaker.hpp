@@ -1,7 +1,7 @@
-// What a node's speaker does for the sections of a group on several nodes: passes outcomes on, asks
-// and answers for its members. A speaker that dies has a successor: the lowest member that is left
-// says hello to the other nodes. A rank that goes first after another one is ready for that while
-// it works, since the others may be away.
+// Who speaks for a node in a group on several: passes the outcomes of sections on, agrees with the
+// others on where polls meet, asks and answers for its members. A speaker that dies has a
+// successor: the lowest member that is left says hello to the other nodes. A rank that goes first
+// after another one is ready for that while it works, since the others may be away.
 //
 // Driven like the leader of rounds: by a caller's own thread in a wait, else by the port's thread.
 #pragma once
@@ -18,7 +18,7 @@
 
 namespace lockstep::progress {
 
-class Sections final : public Listener, public engine::OutcomeStore {
+class Speaker final : public Listener, public engine::OutcomeStore {
  public:
   /// What the group knows about its members.
   struct Facts {
@@ -31,9 +31,9 @@ class Sections final : public Listener, public engine::OutcomeStore {
 
   /// @param own_address  Not empty: this process is no speaker yet, and becomes one when the
   ///                     present one is gone.
-  Sections(Port& port, node::LocalGroup& local, engine::Outcomes::Setup setup, Facts facts,
-           std::vector<std::byte> own_address = {});
-  ~Sections() override;
+  Speaker(Port& port, node::LocalGroup& local, engine::Outcomes::Setup setup, Facts facts,
+          std::vector<std::byte> own_address = {});
+  ~Speaker() override;
 
   // All with the port's mutex held.
   /// A member here has ended its section; its record is in the ring.
@@ -79,7 +79,7 @@ class Sections final : public Listener, public engine::OutcomeStore {
 };
 
 /// Frames of a group's sections travel under a number of their own.
-constexpr GroupId sections_of(GroupId group) noexcept {
+constexpr GroupId speakers_of(GroupId group) noexcept {
   return group ^ (GroupId{1} << 63);
 }
 
