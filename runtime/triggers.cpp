@@ -77,11 +77,16 @@ Result<Trigger*> Triggers::open(std::string_view name, const trigger::Rules& rul
         fmt::format("trigger '{}' cannot be told from '{}' by its hash; call it otherwise", name,
                     trigger->name_));
   }
-  if (trigger != nullptr && trigger->rules_ != rules) {
+  // Others may have set it before it is opened here, or again.
+  const auto known = board_.find(id);
+  const trigger::Rules valid = trigger != nullptr      ? trigger->rules_
+                               : known != board_.end() ? known->second.tally.rules()
+                                                       : rules;
+  if (valid != rules) {
     return Status(LOCKSTEP_E_INVALID,
                   fmt::format("trigger '{}' is '{}' in this group already, and cannot be '{}' too; "
                               "give one of them another name",
-                              name, trigger->rules_.text(), rules.text()));
+                              name, valid.text(), rules.text()));
   }
   if ((trigger == nullptr || trigger->opened_ == 0) && open_count() == kOpenMax) {
     return Status(LOCKSTEP_E_LIMIT,
@@ -92,7 +97,6 @@ Result<Trigger*> Triggers::open(std::string_view name, const trigger::Rules& rul
   if (trigger == nullptr) {
     trigger =
         triggers_.emplace_back(std::make_unique<Trigger>(*this, std::string(name), rules)).get();
-    const auto known = board_.find(id);
     trigger->is_due_ = known != board_.end() && known->second.tally.is_due();
   } else {
     ++trigger->opened_;
@@ -106,10 +110,9 @@ void Triggers::close(Trigger& trigger) {
 }
 
 Trigger& Triggers::unnamed() {
+  if (unnamed_ != nullptr) return *unnamed_;
   std::lock_guard lock(mutex_);
-  if (unnamed_ == nullptr) {
-    unnamed_ = triggers_.emplace_back(std::make_unique<Trigger>(*this, "", kUnnamedRules)).get();
-  }
+  unnamed_ = triggers_.emplace_back(std::make_unique<Trigger>(*this, "", kUnnamedRules)).get();
   return *unnamed_;
 }
 
@@ -176,7 +179,7 @@ bool Triggers::consume(Trigger& trigger, std::uint64_t number) {
   std::lock_guard lock(mutex_);
   const auto found = board_.find(trigger.id_);
   trigger.last_ = found->second.report;
-  trigger.last_->check = number != 0 ? number : trigger.checks_;
+  trigger.last_->check = number != 0 ? number : checks(trigger);
   trigger.told_.reset();
   trigger.is_due_.store(false, std::memory_order_release);
   board_.erase(found);
@@ -199,7 +202,7 @@ Status Triggers::check(Call call, std::span<Trigger* const> triggers, std::span<
   }
   call.name = checked_title_.c_str();
   if (Status status = tell(call); !status.ok()) return status;
-  for (Trigger* const trigger : triggers) count_check(*trigger);
+  for (Trigger* const trigger : triggers) ++trigger->checks_;
   std::transform(triggers.begin(), triggers.end(), fired.begin(),
                  [this](Trigger* trigger) { return consume(*trigger) ? 1 : 0; });
   return {};
@@ -209,7 +212,7 @@ Result<bool> Triggers::check_unnamed(const Call& call) {
   Trigger& trigger = unnamed();
   expect_unnamed();
   if (Status status = tell(call); !status.ok()) return status;
-  count_check(trigger);
+  ++trigger.checks_;
   return consume(trigger);
 }
 
@@ -231,16 +234,6 @@ Result<bool> Triggers::poll(Call call, Trigger& trigger) {
     if (!status.ok()) return status;
   }
   return consume(trigger, group_.poll_number());
-}
-
-void Triggers::count_check(Trigger& trigger) {
-  std::lock_guard lock(mutex_);
-  ++trigger.checks_;
-}
-
-std::uint64_t Triggers::checks(const Trigger& trigger) const {
-  std::lock_guard lock(mutex_);
-  return trigger.checks_;
 }
 
 std::optional<lockstep_trigger_report_t> Triggers::last(const Trigger& trigger) const {

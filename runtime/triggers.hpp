@@ -67,13 +67,13 @@ class Trigger {
   trigger::Rules rules_;
   std::string title_;
   std::atomic<bool> is_due_{false};
+  std::atomic<std::uint64_t> checks_{0};
   // All that follows is guarded by the owner's mutex.
   unsigned opened_ = 1;  ///< times
   lifecycle::Signals signals_ = 0;
   std::optional<Set> untold_;
   std::optional<Set> telling_;  ///< by the call that is going on
   std::optional<Set> told_;     ///< since it last fired
-  std::uint64_t checks_ = 0;
   std::optional<lockstep_trigger_report_t> last_;
 };
 
@@ -88,7 +88,7 @@ class Triggers {
   Result<Trigger*> open(std::string_view name, const trigger::Rules& rules);
   /// Once for every open(). What was set and not told yet is told all the same.
   void close(Trigger& trigger);
-  /// The trigger without a name, of lockstep_check_trigger().
+  /// The trigger without a name, of lockstep_check_trigger(). The first call makes it.
   Trigger& unnamed();
   /// From now on requests that name nobody, and the time, are for the unnamed trigger, and so are
   /// signals that no other is bound to.
@@ -129,7 +129,9 @@ class Triggers {
   /// Of the last time that it fired.
   std::optional<lockstep_trigger_report_t> last(const Trigger& trigger) const;
   /// How often it has been checked.
-  std::uint64_t checks(const Trigger& trigger) const;
+  std::uint64_t checks(const Trigger& trigger) const noexcept {
+    return trigger.checks_.load(std::memory_order_relaxed);
+  }
 
  private:
   /// What all ranks know alike of a trigger that somebody has set since it last fired.
@@ -145,7 +147,6 @@ class Triggers {
   std::string title_of(std::span<Trigger* const> triggers);
   void record(Trigger& trigger, Trigger::Set set);
   void count_untold();
-  void count_check(Trigger& trigger);
   std::vector<trigger::Record> begin_telling();
   void settle(bool is_told);
   Status exchange(const Call& call, std::uint64_t word, std::span<const trigger::Record> mine);

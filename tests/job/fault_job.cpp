@@ -172,6 +172,24 @@ void fork_child(Session& s, const char*) {
   });
 }
 
+/// The culprit dies in a loop of polls. Then the rank behind it sets a trigger: whoever polls is
+/// told of the death where all would have met, and whoever has not heard of it in its next round.
+void poll(Session& s, const char* culprit) {
+  lockstep::Trigger stop = s.trigger("stop");
+  for (int step = 0; step < 100; ++step) (void)stop.poll();
+  s.wait_for_everyone();
+  if (is_culprit(s, culprit)) raise(SIGKILL);
+  std::this_thread::sleep_for(300ms);
+  if (s.rank() == (std::strtoul(culprit, nullptr, 10) + 1) % s.size()) stop.set("one is gone");
+  observe(s, [&] {
+    const auto end = std::chrono::steady_clock::now() + 10s;
+    while (!stop.poll() && std::chrono::steady_clock::now() < end) {
+      std::this_thread::sleep_for(1ms);
+    }
+    s.wait_for_everyone({.timeout = 2s});
+  });
+}
+
 /// A long section: the others say whom they wait for.
 void long_first(Session& s, const char*) {
   observe(s, [&] {
@@ -192,12 +210,19 @@ int main(int argc, char** argv) {
     return 0;
   }
   const std::map<std::string, void (*)(Session&, const char*)> modes = {
-      {"late", late},           {"slow", slow},
-      {"mismatch", mismatch},   {"names", names},
-      {"leave", leave},         {"die", die},
-      {"die_first", die_first}, {"skip_section", skip_section},
-      {"fork", fork_child},     {"long_first", long_first},
-      {"stay", stay},           {"suspend", suspend}};
+      {"late", late},
+      {"slow", slow},
+      {"mismatch", mismatch},
+      {"names", names},
+      {"leave", leave},
+      {"die", die},
+      {"die_first", die_first},
+      {"skip_section", skip_section},
+      {"fork", fork_child},
+      {"long_first", long_first},
+      {"stay", stay},
+      {"suspend", suspend},
+      {"poll", poll}};
   try {
     Session session;
     if (mode != "never_joins") modes.at(mode)(session, culprits);

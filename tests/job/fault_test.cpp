@@ -133,6 +133,17 @@ TEST_P(Fault, AKilledRankIsNamedToTheSurvivors) {
                "(lost|deadline) missing 1(,[0-9]+)*:");
 }
 
+TEST_P(Fault, ARankThatIsKilledInALoopOfPollsIsNamedWhereAllWouldHaveMet) {
+  const Shape shape = GetParam();
+  for (const int culprit : {0, shape.ranks / 2, shape.ranks - 1}) {
+    const std::string name = std::to_string(culprit);
+    const Finished finished = run(job(shape, "poll " + name, "--keep-going"));
+    EXPECT_EQ(finished.status, 137) << finished.output;
+    expect_lines(finished, static_cast<std::size_t>(shape.ranks - 1),
+                 "(lost|deadline) missing ([0-9]+,)*" + name + "(,[0-9]+)*:");
+  }
+}
+
 TEST_P(Fault, AFirstThatIsKilledDoesNotLookLikeSuccess) {
   const Shape shape = GetParam();
   const Finished finished = run(job(shape, "die_first", "--keep-going"));

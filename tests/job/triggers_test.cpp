@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <random>
@@ -271,7 +272,7 @@ std::string random_run(unsigned seed, int checks) {
 TEST(Triggers, RandomSetsAreSeenAlikeByAll) {
   Session& s = the_session();
   const unsigned seed = 20261126;
-  const std::string mine = random_run(seed, has_frames() ? 3000 : 20);
+  const std::string mine = random_run(seed, has_frames() ? 2000 : 20);
   std::uint64_t disagreements = 0;
   for (const std::string& other : s.job().gather(mine)) disagreements += other != mine ? 1 : 0;
   EXPECT_EQ(disagreements, 0u) << "seed " << seed;
@@ -323,6 +324,38 @@ TEST(Triggers, RulesThatDifferAreNamedByWhomeverIsToldOfASet) {
       EXPECT_NE(std::string(error.what()).find(expected), std::string::npos) << error.what();
     }
   }
+}
+
+/// Two triggers polled in one loop, set at any moment: whichever is due fires in its own poll.
+TEST(Triggers, ArePolledAtNoCostAndFireInTheSamePollOnAllRanks) {
+  Session& s = the_session();
+  Trigger stop = s.trigger("polled stop", {.combine = Combine::sum});
+  Trigger save = s.trigger("polled save", {.when = When::quorum, .fraction = 0.5});
+  const std::uint64_t steps = has_frames() ? 3'000 : 30;
+  std::mt19937_64 mine(s.rank() + 7);
+  std::string seen;
+  const auto note = [&](const char* what, std::uint64_t step, const Trigger& trigger) {
+    const lockstep::TriggerReport report = trigger.report();
+    seen += what + std::to_string(step) + " by " + std::to_string(report.rank) + " of " +
+            std::to_string(report.setters) + " value " + std::to_string(report.value) + "\n";
+  };
+  for (std::uint64_t step = 1; step <= steps; ++step) {
+    const std::uint64_t draw = mine();
+    if (draw % (60 * s.size()) == 0) stop.set("random", 1);
+    if (draw % 97 == 0) save.set("random");
+    if (draw % 16 == 0) std::this_thread::sleep_for(std::chrono::microseconds(draw >> 32 & 0xff));
+    if (stop.poll()) note("stop ", step, stop);
+    if (save.poll()) note("save ", step, save);
+  }
+  s.wait_for_everyone();
+  for (std::uint32_t root = 0; root < s.size(); ++root) {
+    ASSERT_EQ(s.job().broadcast(seen, root), seen);
+  }
+  if (s.size() > 1 && has_frames()) {
+    EXPECT_NE(seen, "");
+  }
+  stop.close();
+  save.close();
 }
 
 TEST(Triggers, OfTwoGroupsAreTwoEvenIfTheyHaveOneName) {
@@ -399,6 +432,22 @@ TEST(Triggers, BadUseIsRefused) {
   EXPECT_EQ(lockstep_trigger_last(stop.handle(), nullptr), LOCKSTEP_E_INVALID);
   EXPECT_EQ(lockstep_trigger_bind_signal(nullptr, SIGUSR1), LOCKSTEP_E_INVALID);
   lockstep_trigger_close(nullptr);
+}
+
+TEST(Triggers, WhatIsSetBeforeItIsClosedIsTold) {
+  Session& s = the_session();
+  Trigger other = s.trigger("other");
+  Trigger brief = s.trigger("brief");
+  if (s.is_last_process()) brief.set("and gone");
+  brief.close();
+  EXPECT_FALSE(other.check());
+  EXPECT_THROW((void)s.trigger("brief", {.when = When::all}), lockstep::UsageError)
+      << "it is due, as any";
+  Trigger again = s.trigger("brief");
+  EXPECT_TRUE(again.check());
+  EXPECT_EQ(again.report().text, "and gone");
+  again.close();
+  other.close();
 }
 
 TEST(Triggers, SixtyFourAreOpenAtMost) {

@@ -290,8 +290,8 @@ LOCKSTEP_API lockstep_status_t lockstep_check_trigger(lockstep_session_t session
                                                       const lockstep_call_t *call, int *fired_p);
 
 /** The same, free while nothing is set: a store and a load, no round, no system call, nothing on
- * any wire. Every rank calls it equally often in its loop, at its own pace. Once a rank has raised the
- * trigger, all agree on one poll number that none of them has reached, and meet there.
+ * any wire. Every rank calls it equally often in its loop, at its own pace. Once a rank has raised
+ * the trigger, all agree on one poll number that none of them has reached, and meet there.
  *
  * Where nodes exchange whole rounds only (LOCKSTEP_TRANSPORT=pmix_fence) it costs what
  * lockstep_check_trigger() costs.

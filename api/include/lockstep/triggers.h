@@ -97,10 +97,10 @@ LOCKSTEP_API lockstep_status_t lockstep_trigger_check(const lockstep_trigger_t *
                                                       int *fired_p);
 
 /** Does the trigger fire? Free while nothing is set in its group: a store and two loads, no round,
- * no system call, nothing on any wire. Every member polls equally often in its loop, at its own pace,
- * and the same triggers in the same order. Once a member has set one, all agree on the number of a
- * poll that none of them has reached, and meet there: every set is told then, and each trigger that
- * has become due fires in that poll or in its own next one.
+ * no system call, nothing on any wire. Every member polls equally often in its loop, at its own
+ * pace, and the same triggers in the same order. Once a member has set one, all agree on the number
+ * of a poll that none of them has reached, and meet there: every set is told then, and each trigger
+ * that has become due fires in that poll or in its own next one.
  *
  * Where nodes exchange whole rounds only (LOCKSTEP_TRANSPORT=pmix_fence) it costs what
  * lockstep_trigger_check() costs.

@@ -141,8 +141,9 @@ TEST(Ask, TheAnswerIsWhatTheJobSays) {
   EXPECT_TRUE(early.status().is(LOCKSTEP_AGAIN)) << early.status().text();
   EXPECT_NE(early.status().text().find("rank 0"), std::string::npos);
   request::Inbox inbox(&shared.page.head().requests);
-  EXPECT_TRUE(inbox.take("stop")) << "it stands";
-  inbox.tell(4);
+  const request::Taken taken = inbox.take("stop", true);
+  EXPECT_NE(taken, 0u) << "it stands";
+  inbox.tell(taken, 4);
 }
 
 TEST(Ask, AJobThatHasLeftOrIsElsewhereSaysSo) {
