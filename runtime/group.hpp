@@ -219,7 +219,15 @@ class Group {
   Status look_at_section(Watch& watch, Nanos time);
   Status look_at_poll(Watch& watch, Nanos time);
   void name_poll(const node::PollBoard::View& seen) noexcept;
+  /// For how long a meeting has been waiting for members of this node.
+  struct Late {
+    std::uint64_t fire = 0;
+    Nanos since = 0;
+    Nanos report_at = 0;
+  };
   void start_polling();
+  void look_for_late(Late& late) const;
+  std::string last_call(std::uint32_t local_member) const;
   void urge_speaker();
   void see_to_speaker();
   void give_up_round(Watch& watch, Nanos time);

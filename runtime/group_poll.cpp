@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "runtime/group_watch.hpp"
+#include "runtime/observe/log.hpp"
 
 namespace lockstep {
 
@@ -10,6 +11,8 @@ using node::PollBoard;
 namespace {
 /// How late the time limit, or somebody outside, may be noticed.
 constexpr Nanos kLookPause = 100 * kMillisecond;
+/// How late those who do not poll.
+constexpr Nanos kIdlePause = kSecond;
 constexpr Nanos kSpeakerLooks = 500 * kMillisecond;  // how often others are looked after
 }  // namespace
 
@@ -18,11 +21,34 @@ constexpr Nanos kSpeakerLooks = 500 * kMillisecond;  // how often others are loo
 void Group::start_polling() {
   if (lookout_ != nullptr || (!look_out_ && !is_speaker())) return;
   lookout_ = std::make_unique<progress::Lookout>(
-      local_->polls().call(), look_out_ ? kLookPause : kNever, [this] {
+      local_->polls().call(), look_out_ ? kLookPause : kIdlePause, [this, late = Late{}]() mutable {
         if (look_out_) look_out_();
         const bool is_wanted = local_->polls().look().phase == PollBoard::Phase::wanted;
         if (is_wanted && is_wide_ && around_.port != nullptr) around_.port->hand_over();
+        look_for_late(late);
       });
+}
+
+/// Members of this node that have not come to the poll where all are to meet: people forget to poll
+/// in their evaluation loops.
+void Group::look_for_late(Late& late) const {
+  const PollBoard::View seen = local_->polls().look();
+  const std::uint64_t fire = seen.phase == PollBoard::Phase::fires ? seen.fire : 0;
+  const Nanos time = now();
+  if (fire != late.fire) late = {fire, time, after(time, around_.config.report)};
+  if (fire == 0 || time < late.report_at) return;
+  late.report_at = after(time, around_.config.report);
+  std::string text;
+  for (std::uint32_t member = 0; member < local_->size(); ++member) {
+    const std::uint64_t polls = local_->polls().entered(member);
+    if (polls >= fire || local_->has_left(member)) continue;
+    if (!text.empty()) text += ", ";
+    text += fmt::format("rank {} has polled {} times, {}", local_ranks_[member], polls,
+                        last_call(member));
+  }
+  if (text.empty()) return;
+  log::warn("a trigger is set, and for {:.3g} s all are to meet in poll {}: {}",
+            static_cast<double>(time - late.since) / kSecond, fire, text);
 }
 
 Result<bool> Group::meets(const Call& call) {

@@ -220,9 +220,11 @@ void Group::report(const Watch& watch, Nanos time) const {
     return;
   }
   RankSet missing;
+  std::optional<std::uint32_t> lowest;
   for (std::uint32_t member = 0; member < local_->size(); ++member) {
     if (local_->entered(member) >= epoch_) continue;
     missing.append(local_ranks_[member]);
+    if (!lowest) lowest = member;
   }
   for (std::uint32_t member = 0; member < local_->self(); ++member) {
     if (local_->entered(member) >= epoch_) return;
@@ -230,8 +232,15 @@ void Group::report(const Watch& watch, Nanos time) const {
   if (missing.empty()) {
     log::warn("has waited {:.3g} s at {} for ranks on other nodes", seconds, watch.call.text());
   } else {
-    log::warn("has waited {:.3g} s at {} for {}", seconds, watch.call.text(), whereabouts(missing));
+    log::warn("has waited {:.3g} s at {} for {}, {}", seconds, watch.call.text(),
+              whereabouts(missing), last_call(*lowest));
   }
+}
+
+/// "last at train.cpp:12 wait_for_everyone 'epoch end'"
+std::string Group::last_call(std::uint32_t local_member) const {
+  const std::string site = local_->site_of(local_member);
+  return site.empty() ? "without any other call" : "last at " + site;
 }
 
 Status Group::broken(const Call& call) const {

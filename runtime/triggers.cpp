@@ -229,7 +229,9 @@ Result<bool> Triggers::poll(Call call, Trigger& trigger) {
   Result<bool> meets = group_.meets(call);
   if (!meets.ok()) return meets;
   if (*meets) {
+    meets_in_ = group_.poll_number();
     Status status = tell(call);
+    meets_in_ = 0;
     group_.has_met();
     if (!status.ok()) return status;
   }

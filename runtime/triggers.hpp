@@ -167,6 +167,7 @@ class Triggers {
   std::vector<std::unique_ptr<Trigger>> triggers_;
   Trigger* unnamed_ = nullptr;
   bool is_unnamed_checked_ = false;
+  std::uint64_t meets_in_ = 0;  ///< number of the poll that tells; 0: a check does
   Board board_;
   std::vector<Trigger*> checked_;  ///< last
   std::string checked_title_;

@@ -76,7 +76,8 @@ void Triggers::settle(bool is_told) {
   for (const auto& trigger : triggers_) {
     if (!trigger->telling_) continue;
     if (is_told && watch_ != nullptr) {
-      watch_->told(std::exchange(trigger->telling_->notice.requests, 0), trigger->checks_ + 1);
+      const std::uint64_t number = meets_in_ != 0 ? meets_in_ : trigger->checks_ + 1;
+      watch_->told(std::exchange(trigger->telling_->notice.requests, 0), number);
     }
     trigger->merge(is_told ? trigger->told_ : trigger->untold_,
                    std::exchange(trigger->telling_, std::nullopt));

@@ -39,7 +39,10 @@ void PollAgreement::tick(Nanos now, Output& out) {
   if (coordinator(now) == setup_.self) {
     is_waiting_ = false;
     const bool is_wanted = store_.wants() || raised_ == store_.agreement() + 1;
-    if (!round_ && is_wanted) start(now, out);
+    const bool is_overtaken =
+        round_ && round_->number > store_.agreement() && store_.promise() > round_->ballot;
+    if (is_overtaken) round_.reset();
+    if (!round_ && (is_wanted || is_overtaken)) start(now, out);
     if (!round_) return;
     advance(now, out);
     if (round_ && now >= round_->again_at) round_->is_telling ? tell(now, out) : ask(now, out);

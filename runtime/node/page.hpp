@@ -113,10 +113,10 @@ struct alignas(kLine) PollState {
   Bell bell;
   // Between nodes: what the node's speaker has promised and committed, for who comes after it.
   std::atomic<std::uint64_t> agreement;  ///< number of the last commit
-  std::atomic<std::uint64_t> fire;       ///< of that
+  std::array<std::atomic<std::uint64_t>, 2> fire;  ///< of the last two, by their number's parity
   std::atomic<std::uint64_t> promise;
   Bell call;  ///< rings for the speaker's lookout when something is set
-  std::uint64_t reserved[2];
+  std::uint64_t reserved;
 };
 static_assert(sizeof(PollState) == kLine);
 

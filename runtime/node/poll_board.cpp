@@ -103,7 +103,8 @@ void PollBoard::set_fire(std::uint64_t number) noexcept {
 }
 
 void PollBoard::commit(std::uint64_t agreement, std::uint64_t number) noexcept {
-  common_.fire.store(number);
+  // Who speaks next finds the last agreement whole, whenever this one dies.
+  common_.fire[agreement % 2].store(number);
   common_.agreement.store(agreement);
   set_fire(number);
 }

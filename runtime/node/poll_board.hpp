@@ -69,7 +69,7 @@ class PollBoard {
 
   // -- what the node's speaker leaves to who comes after it
   std::uint64_t agreement() const noexcept { return common_.agreement.load(); }
-  std::uint64_t agreed_fire() const noexcept { return common_.fire.load(); }
+  std::uint64_t agreed_fire() const noexcept { return common_.fire[agreement() % 2].load(); }
   std::uint64_t promise() const noexcept { return common_.promise.load(); }
   void promise(std::uint64_t ballot) noexcept { common_.promise.store(ballot); }
   void commit(std::uint64_t agreement, std::uint64_t number) noexcept;

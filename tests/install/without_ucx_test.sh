@@ -4,7 +4,9 @@ set -euo pipefail
 source=$1 work=$2
 launcher=()
 command -v ccache >/dev/null && launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
-cmake -S "$source" -B "$work" -G Ninja "${launcher[@]}" -DLOCKSTEP_WITH_UCX=OFF -DLOCKSTEP_BUILD_TESTS=OFF >/dev/null
+# Compiled as tests/run.sh does, so that ccache has most of it.
+cmake -S "$source" -B "$work" -G Ninja -DCMAKE_BUILD_TYPE=Release -DLOCKSTEP_WARNINGS_AS_ERRORS=ON \
+  "${launcher[@]}" -DLOCKSTEP_WITH_UCX=OFF -DLOCKSTEP_BUILD_TESTS=OFF >/dev/null
 ninja -C "$work" >"$work/build.log" || { cat "$work/build.log"; exit 1; }
 test ! -e "$work/plugins/lockstep_ucx.so"
 timeout 60 "$work/api/cli/lockstep" info | grep 'no plugin lockstep_ucx.so'

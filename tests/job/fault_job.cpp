@@ -190,6 +190,19 @@ void poll(Session& s, const char* culprit) {
   });
 }
 
+/// A trigger is set, and the culprits are in a loop in which nobody has thought of it.
+void no_poll(Session& s, const char* culprits) {
+  lockstep::Trigger stop = s.trigger("stop");
+  for (int step = 0; step < 50; ++step) (void)stop.poll();
+  s.wait_for_everyone({.name = "evaluation"});
+  if (s.rank() == 0) stop.set("seen enough");
+  if (is_culprit(s, culprits)) std::this_thread::sleep_for(2500ms);
+  observe(s, [&] {
+    while (!stop.poll()) {
+    }
+  });
+}
+
 /// A long section: the others say whom they wait for.
 void long_first(Session& s, const char*) {
   observe(s, [&] {
@@ -210,19 +223,13 @@ int main(int argc, char** argv) {
     return 0;
   }
   const std::map<std::string, void (*)(Session&, const char*)> modes = {
-      {"late", late},
-      {"slow", slow},
-      {"mismatch", mismatch},
-      {"names", names},
-      {"leave", leave},
-      {"die", die},
-      {"die_first", die_first},
-      {"skip_section", skip_section},
-      {"fork", fork_child},
-      {"long_first", long_first},
-      {"stay", stay},
-      {"suspend", suspend},
-      {"poll", poll}};
+      {"late", late},           {"slow", slow},
+      {"mismatch", mismatch},   {"names", names},
+      {"leave", leave},         {"die", die},
+      {"die_first", die_first}, {"skip_section", skip_section},
+      {"fork", fork_child},     {"long_first", long_first},
+      {"stay", stay},           {"suspend", suspend},
+      {"poll", poll},           {"no_poll", no_poll}};
   try {
     Session session;
     if (mode != "never_joins") modes.at(mode)(session, culprits);

@@ -144,6 +144,17 @@ TEST_P(Fault, ARankThatIsKilledInALoopOfPollsIsNamedWhereAllWouldHaveMet) {
   }
 }
 
+TEST_P(Fault, WhoDoesNotPollIsNamedWithItsLastCall) {
+  const Shape shape = GetParam();
+  const std::string name = std::to_string(shape.ranks - 1);
+  const Finished finished = run(job(shape, "no_poll " + name, "", "LOCKSTEP_REPORT=400ms"));
+  EXPECT_EQ(finished.status, 0) << finished.output;
+  expect_lines(finished, static_cast<std::size_t>(shape.ranks), ": ok$");
+  const std::regex late("all are to meet in poll [0-9]+: .*rank " + name +
+                        " has polled [0-9]+ times, last at .*wait_for_everyone 'evaluation'");
+  EXPECT_TRUE(std::regex_search(finished.output, late)) << finished.output;
+}
+
 TEST_P(Fault, AFirstThatIsKilledDoesNotLookLikeSuccess) {
   const Shape shape = GetParam();
   const Finished finished = run(job(shape, "die_first", "--keep-going"));

@@ -173,6 +173,21 @@ TEST_F(Agreement, ANewCoordinatorFirstSpreadsTheLastAgreement) {
   EXPECT_EQ(page.held, 5u);
 }
 
+/// What its predecessor said last may come when it has begun: it has promised more than it asks
+/// for.
+TEST_F(Agreement, ACoordinatorThatIsOvertakenAsksAgain) {
+  nodes.lost[0] = true;
+  PollAgreement one = speaker(1);
+  page.is_wanted = true;
+  one.tick(0, out);
+  one.receive(0, frame(FrameType::poll_hold, 1, {5, 0}), 1, out);
+  sent();
+  one.tick(2, out);
+  ASSERT_EQ(out.size(), 1u);
+  EXPECT_EQ(out[0].frame.site, 6u);
+  EXPECT_EQ(sent(), "11>2");
+}
+
 TEST_F(Agreement, FramesOfOtherAgreementsChangeNothing) {
   PollAgreement two = speaker(2);
   page.number = 3;

@@ -88,7 +88,8 @@ TEST(PollBoard, ASpeakerThatDiesBetweenTheHalvesOfACommitIsRepaired) {
   TestGroup group({0, 0});
   board(group, 0).hold(1);
   PollState& common = *group.block().poll;
-  common.fire.store(9);
+  common.fire[1].store(9);
+  EXPECT_EQ(board(group, 1).agreed_fire(), 0u) << "of the agreement before";
   common.agreement.store(1);
   board(group, 1).repair();
   EXPECT_EQ(board(group, 1).look().fire, 9u);
