@@ -139,6 +139,12 @@ lockstep_status_t lockstep_trigger_last(lockstep_trigger_t trigger,
   });
 }
 
+lockstep_status_t lockstep_trigger_bind_loss(lockstep_trigger_t trigger) {
+  if (!is_live(trigger)) return refuse_trigger(trigger);
+  of(trigger)->owner().bind_loss(*of(trigger));
+  return LOCKSTEP_OK;
+}
+
 lockstep_status_t lockstep_trigger_bind_signal(lockstep_trigger_t trigger, int signal) {
   if (!is_live(trigger)) return refuse_trigger(trigger);
   return guard([&] { return pass_on(the_session.load()->trigger_on_signal(signal, of(trigger))); });

@@ -161,8 +161,10 @@ class Group {
   /// nodes exchange rounds only, all meet in every poll.
   Result<bool> meets(const Call& call);
   std::uint64_t poll_number() noexcept { return local_->polls().number(); }
-  /// The meeting is over.
-  void has_met() noexcept { local_->polls().finish(poll_number()); }
+  /// The meeting is over. One that broke stands, for those who are to find out there.
+  void has_met() noexcept {
+    if (!local_->is_broken()) local_->polls().finish(poll_number());
+  }
   /// Once this member polls, `look` is called now and then on another thread: it may want a
   /// meeting.
   void look_out(std::function<void()> look) { look_out_ = std::move(look); }
@@ -227,6 +229,7 @@ class Group {
   };
   void start_polling();
   void look_for_late(Late& late) const;
+  void look_for_dead();
   std::string last_call(std::uint32_t local_member) const;
   void urge_speaker();
   void see_to_speaker();
@@ -286,6 +289,7 @@ class Group {
   node::SectionRing::Record section_room_;
   std::uint64_t splits_ = 0;
   Nanos speaker_look_at_ = 0;  ///< of polls, which come often
+  Nanos dead_look_at_ = 0;     ///< of the lookout
   std::function<void()> look_out_;
   std::unique_ptr<progress::Lookout> lookout_;
   std::optional<Waves> waves_;

@@ -26,7 +26,20 @@ void Group::start_polling() {
         const bool is_wanted = local_->polls().look().phase == PollBoard::Phase::wanted;
         if (is_wanted && is_wide_ && around_.port != nullptr) around_.port->hand_over();
         look_for_late(late);
+        look_for_dead();
       });
+}
+
+/// Who polls waits for nobody, and so does not notice by itself that somebody is gone. At a meeting
+/// all who are left are told.
+void Group::look_for_dead() {
+  const Nanos time = now();
+  if (time < dead_look_at_ || local_->is_broken()) return;
+  dead_look_at_ = after(time, kIdlePause);
+  for (std::uint32_t member = 0; member < local_->size(); ++member) {
+    const bool is_dead = !local_->has_left(member) && has_ended(local_ranks_[member]);
+    if (is_dead) want_meeting();
+  }
 }
 
 /// Members of this node that have not come to the poll where all are to meet: people forget to poll
@@ -55,9 +68,14 @@ Result<bool> Group::meets(const Call& call) {
   PollBoard& board = local_->polls();
   if (board.number() == 1) start_polling();
   for (;;) {
-    if (local_->is_broken()) return broken(call);
-    if (is_round_based()) return true;
     const PollBoard::View seen = board.look();
+    if (local_->is_broken()) {
+      // Whoever came to the meeting first has found out; the others find out there too.
+      const bool comes_later = seen.phase == PollBoard::Phase::fires && board.number() < seen.fire;
+      if (comes_later) return false;
+      return broken(call);
+    }
+    if (is_round_based()) return true;
     switch (seen.phase) {
       case PollBoard::Phase::quiet:
         return false;

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "runtime/base/clean_text.hpp"
+#include "runtime/base/copy_text.hpp"
 #include "runtime/base/hash.hpp"
 #include "runtime/group.hpp"
 
@@ -201,8 +202,16 @@ Status Triggers::check(Call call, std::span<Trigger* const> triggers, std::span<
     checked_title_ = title_of(triggers);
   }
   call.name = checked_title_.c_str();
-  if (Status status = tell(call); !status.ok()) return status;
+  Status status = tell(call);
   for (Trigger* const trigger : triggers) ++trigger->checks_;
+  if (!status.ok()) {
+    const auto fires = [&](Trigger* trigger) {
+      return fires_for_loss(*trigger, status, trigger->checks_) ? 1 : 0;
+    };
+    std::transform(triggers.begin(), triggers.end(), fired.begin(), fires);
+    const bool one_fires = std::find(fired.begin(), fired.end(), 1) != fired.end();
+    return one_fires ? Status{} : status;
+  }
   std::transform(triggers.begin(), triggers.end(), fired.begin(),
                  [this](Trigger* trigger) { return consume(*trigger) ? 1 : 0; });
   return {};
@@ -216,6 +225,27 @@ Result<bool> Triggers::check_unnamed(const Call& call) {
   return consume(trigger);
 }
 
+/// The verdict, and so the report, is the same on all who are left.
+bool Triggers::fires_for_loss(Trigger& trigger, const Status& status, std::uint64_t number) {
+  if (!trigger.minds_loss_ || !status.is(LOCKSTEP_E_LOST)) return false;
+  trigger.minds_loss_ = false;
+  lockstep_trigger_report_t report{};
+  report.size = sizeof report;
+  report.reason = LOCKSTEP_REASON_LOSS;
+  report.left_ns = INT64_MAX;
+  report.check = number;
+  copy_text(report.name, trigger.name_);
+  copy_text(report.text, status.text());
+  if (!status.missing().empty()) {
+    const bootstrap::Identity& who = group_.around().identity;
+    report.rank = status.missing().front();
+    if (report.rank < who.size) copy_text(report.host, who.hosts[who.node_of[report.rank]]);
+  }
+  std::lock_guard lock(mutex_);
+  trigger.last_ = report;
+  return true;
+}
+
 bool Triggers::poll_quickly(const Trigger& trigger) noexcept {
   return group_.poll_quickly() && !trigger.is_due();
 }
@@ -227,13 +257,16 @@ Result<bool> Triggers::poll(Call call, Trigger& trigger) {
     call.name = trigger.title().c_str();
   }
   Result<bool> meets = group_.meets(call);
-  if (!meets.ok()) return meets;
-  if (*meets) {
+  Status status = meets.ok() ? Status{} : meets.status();
+  if (meets.ok() && *meets) {
     meets_in_ = group_.poll_number();
-    Status status = tell(call);
+    status = tell(call);
     meets_in_ = 0;
     group_.has_met();
-    if (!status.ok()) return status;
+  }
+  if (!status.ok()) {
+    if (fires_for_loss(trigger, status, group_.poll_number())) return true;
+    return status;
   }
   return consume(trigger, group_.poll_number());
 }

@@ -75,6 +75,7 @@ class Trigger {
   std::optional<Set> telling_;  ///< by the call that is going on
   std::optional<Set> told_;     ///< since it last fired
   std::optional<lockstep_trigger_report_t> last_;
+  bool minds_loss_ = false;  ///< not yet told of one
 };
 
 class Triggers {
@@ -95,6 +96,10 @@ class Triggers {
   void listen_to(lifecycle::Watch& watch) noexcept { watch_ = &watch; }
   /// This signal sets that trigger; those who catch it ask lifecycle::Watch.
   void bind(Trigger& trigger, int signal);
+
+  /// If the group breaks because a member is lost, the next check or poll of the trigger fires,
+  /// once, instead of failing. To be called on all members.
+  void bind_loss(Trigger& trigger) noexcept { trigger.minds_loss_ = true; }
 
   /// Local, any thread.
   void set(Trigger& trigger, const TriggerCause& cause = {});
@@ -147,6 +152,7 @@ class Triggers {
   std::string title_of(std::span<Trigger* const> triggers);
   void record(Trigger& trigger, Trigger::Set set);
   void count_untold();
+  bool fires_for_loss(Trigger& trigger, const Status& status, std::uint64_t number);
   std::vector<trigger::Record> begin_telling();
   void settle(bool is_told);
   Status exchange(const Call& call, std::uint64_t word, std::span<const trigger::Record> mine);

@@ -1,6 +1,7 @@
 // What tests that run on every rank of a job tell each other, and where they differ.
 #pragma once
 
+#include <cstdint>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -15,6 +16,12 @@ std::vector<T> everybodys(lockstep::Group& group, const T& mine) {
     all.push_back(group.broadcast_value(mine, root));
   }
   return all;
+}
+
+/// How many times as much random tests do: LOCKSTEP_SOAK in the environment.
+inline std::uint64_t soak() {
+  const char* const times = std::getenv("LOCKSTEP_SOAK");
+  return times != nullptr ? std::strtoull(times, nullptr, 10) : 1;
 }
 
 /// Whether the transport between nodes carries frames; pmix_fence has whole rounds only.

@@ -190,6 +190,27 @@ void poll(Session& s, const char* culprit) {
   });
 }
 
+/// The culprit dies while all poll, and nobody sets anything: whoever is left is to stop in the
+/// same step.
+void poll_loss(Session& s, const char* culprit) {
+  lockstep::Trigger stop = s.trigger("stop");
+  stop.on_loss();
+  std::uint64_t step = 0;
+  const auto poll = [&] {
+    std::this_thread::sleep_for(std::chrono::microseconds(100 + 50 * s.rank()));
+    ++step;
+    return stop.poll();
+  };
+  while (step < 100) (void)poll();
+  if (is_culprit(s, culprit)) raise(SIGKILL);
+  while (!poll()) {
+  }
+  const lockstep::TriggerReport report = stop.report();
+  say(s, "stops in step " + std::to_string(step) + " for rank " + std::to_string(report.rank) +
+             ": " + report.text);
+  observe(s, [&] { (void)stop.poll(); });
+}
+
 /// A trigger is set, and the culprits are in a loop in which nobody has thought of it.
 void no_poll(Session& s, const char* culprits) {
   lockstep::Trigger stop = s.trigger("stop");
@@ -229,7 +250,8 @@ int main(int argc, char** argv) {
       {"die_first", die_first}, {"skip_section", skip_section},
       {"fork", fork_child},     {"long_first", long_first},
       {"stay", stay},           {"suspend", suspend},
-      {"poll", poll},           {"no_poll", no_poll}};
+      {"poll", poll},           {"no_poll", no_poll},
+      {"poll_loss", poll_loss}};
   try {
     Session session;
     if (mode != "never_joins") modes.at(mode)(session, culprits);

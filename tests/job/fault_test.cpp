@@ -144,6 +144,20 @@ TEST_P(Fault, ARankThatIsKilledInALoopOfPollsIsNamedWhereAllWouldHaveMet) {
   }
 }
 
+TEST_P(Fault, ALossStopsAllThatAreLeftInTheSameStepIfAskedFor) {
+  const Shape shape = GetParam();
+  const std::string name = std::to_string(shape.ranks - 1);
+  if (shape.ranks == shape.nodes) GTEST_SKIP() << "nobody is left on its node to notice";
+  const Finished finished = run(job(shape, "poll_loss " + name, "--keep-going"), 60);
+  EXPECT_EQ(finished.status, 137) << finished.output;
+  const auto others = static_cast<std::size_t>(shape.ranks - 1);
+  std::smatch first;
+  const std::regex step("stops in step ([0-9]+) for rank " + name + ":");
+  ASSERT_TRUE(std::regex_search(finished.output, first, step)) << finished.output;
+  expect_lines(finished, others, "stops in step " + first.str(1) + " for rank " + name + ":");
+  expect_lines(finished, others, ": lost missing " + name + ":");  // from then on it is an error
+}
+
 TEST_P(Fault, WhoDoesNotPollIsNamedWithItsLastCall) {
   const Shape shape = GetParam();
   const std::string name = std::to_string(shape.ranks - 1);

@@ -39,7 +39,7 @@ TEST(Poll, IsFalseUntilSomebodySetsIt) {
 /// Ranks run freely, and set it at any moment, from their own and from other threads.
 TEST(Poll, FiresInTheSamePollOnAllRanksAndLosesNothing) {
   Session& s = the_session();
-  const std::uint64_t polls = has_frames() ? 20'000 : 20;
+  const std::uint64_t polls = has_frames() ? 20'000 * soak() : 20;
   std::mt19937_64 mine(s.rank() + 1);
   std::vector<std::uint64_t> fired;
   std::uint64_t sets = 0;
@@ -71,8 +71,8 @@ TEST(Poll, ASignalToARandomRankStopsAllAtTheSameStep) {
   Session& s = the_session();
   s.trigger_on_signal(SIGUSR1);
   std::mt19937 shared(20261126);  // the same on all ranks
-  const int episodes = has_frames() ? 50 : 3;
-  for (int episode = 0; episode < episodes; ++episode) {
+  const std::uint64_t episodes = has_frames() ? 50 * soak() : 3;
+  for (std::uint64_t episode = 0; episode < episodes; ++episode) {
     const auto who = static_cast<std::uint32_t>(shared() % s.size());
     const std::chrono::microseconds delay(shared() % 3000);
     std::thread sender;

@@ -331,7 +331,7 @@ TEST(Triggers, ArePolledAtNoCostAndFireInTheSamePollOnAllRanks) {
   Session& s = the_session();
   Trigger stop = s.trigger("polled stop", {.combine = Combine::sum});
   Trigger save = s.trigger("polled save", {.when = When::quorum, .fraction = 0.5});
-  const std::uint64_t steps = has_frames() ? 3'000 : 30;
+  const std::uint64_t steps = has_frames() ? 3'000 * soak() : 30;
   std::mt19937_64 mine(s.rank() + 7);
   std::string seen;
   const auto note = [&](const char* what, std::uint64_t step, const Trigger& trigger) {
@@ -354,6 +354,7 @@ TEST(Triggers, ArePolledAtNoCostAndFireInTheSamePollOnAllRanks) {
   if (s.size() > 1 && has_frames()) {
     EXPECT_NE(seen, "");
   }
+  if (soak() > 1) s.print(std::to_string(std::count(seen.begin(), seen.end(), '\n')) + " firings");
   stop.close();
   save.close();
 }

@@ -5,16 +5,20 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <cstdlib>
 
 #include "tests/sim/cluster.hpp"
 
 namespace lockstep::sim {
 
 /// Calls body(seed) for 1 .. count and stops at the first seed that fails. A failing seed runs
-/// alone with --gtest_random_seed=SEED.
+/// alone with --gtest_random_seed=SEED. LOCKSTEP_SOAK=100 in the environment: a hundred times as
+/// many.
 template <class Body>
 void for_seeds(std::uint64_t count, Body&& body) {
   const auto only = static_cast<std::uint64_t>(GTEST_FLAG_GET(random_seed));
+  const char* const soak = std::getenv("LOCKSTEP_SOAK");
+  if (soak != nullptr) count *= std::strtoull(soak, nullptr, 10);
   for (std::uint64_t seed = only != 0 ? only : 1; seed <= (only != 0 ? only : count); ++seed) {
     body(seed);
     if (testing::Test::HasFailure()) {

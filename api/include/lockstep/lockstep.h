@@ -313,7 +313,8 @@ typedef enum lockstep_reason {
   LOCKSTEP_REASON_CANCEL = 5,     /**< SIGTERM, and somebody has cancelled the job */
   LOCKSTEP_REASON_REQUEST = 6,    /**< somebody outside the job asked; `text` says who and why */
   LOCKSTEP_REASON_SUSPEND = 7,    /**< SIGTSTP: the job is about to be stopped for a while */
-  LOCKSTEP_REASON_RESUME = 8      /**< SIGCONT: it goes on after that */
+  LOCKSTEP_REASON_RESUME = 8,     /**< SIGCONT: it goes on after that */
+  LOCKSTEP_REASON_LOSS = 9        /**< a rank is lost; see lockstep_trigger_bind_loss() */
 } lockstep_reason_t;
 
 #define LOCKSTEP_REASON_TEXT_MAX 256

@@ -89,6 +89,9 @@ class Trigger {
     detail::check(lockstep_trigger_last(handle_, &report));
     return TriggerReport(report);
   }
+  /// The loss of a member fires it, once, instead of failing its next check or poll; on every
+  /// member.
+  void on_loss() { detail::check(lockstep_trigger_bind_loss(handle_)); }
   /// The signal sets it; a trigger of the job's group only.
   void on_signal(int signal) { detail::check(lockstep_trigger_bind_signal(handle_, signal)); }
   /// Makes room for another one; copies are not to be used any more.

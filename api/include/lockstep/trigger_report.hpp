@@ -19,6 +19,7 @@ enum class Reason : std::int32_t {
   request = LOCKSTEP_REASON_REQUEST,
   suspend = LOCKSTEP_REASON_SUSPEND,
   resume = LOCKSTEP_REASON_RESUME,
+  loss = LOCKSTEP_REASON_LOSS,
 };
 
 enum class Requeue {
