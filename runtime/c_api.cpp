@@ -331,7 +331,7 @@ lockstep_status_t lockstep_poll_trigger(lockstep_session_t session, const lockst
     return LOCKSTEP_OK;
   }
   if (is_bad_timeout(call)) return invalid(kBadTimeout);
-  return guard([&] {
+  return guard([=] {  // see lockstep_trigger_poll()
     const Result<bool> fired = of(session)->poll_trigger(make_call(Operation::poll_trigger, call));
     if (!fired.ok()) return keep(fired.status());
     *fired_p = fired.value() ? 1 : 0;

@@ -116,7 +116,7 @@ lockstep_status_t lockstep_trigger_poll(lockstep_trigger_t trigger, const lockst
     return LOCKSTEP_OK;
   }
   if (is_bad_timeout(call)) return invalid(kBadTimeout);
-  return guard([&] {
+  return guard([=] {  // a reference would make the quick poll write its arguments to memory
     const Result<bool> fired =
         of(trigger)->owner().poll(make_call(Operation::poll, call), *of(trigger));
     if (!fired.ok()) return keep(fired.status());

@@ -62,9 +62,9 @@ const char* operation_name(Operation operation) {
 }
 
 std::uint32_t Call::signature() const noexcept {
+  const std::uint64_t named = name_hash != 0 || name == nullptr ? name_hash : hash_text(name);
   const std::uint64_t mixed =
-      mix(static_cast<std::uint64_t>(operation) + (std::uint64_t{variant} << 8) +
-          (name != nullptr ? hash_text(name) : 0));
+      mix(static_cast<std::uint64_t>(operation) + (std::uint64_t{variant} << 8) + named);
   return static_cast<std::uint32_t>(mixed) | 1;  // 0 stands for "members disagree"
 }
 
@@ -119,6 +119,7 @@ Group::Group(Surroundings& around, GroupId id, std::vector<Rank> ranks, std::uin
       std::make_unique<node::LocalGroup>(around.page.block(block), self_here, std::move(domain_of));
   local_->introduce(static_cast<std::uint32_t>(self_slot));
   local_->polls().fence_with(node::AsymmetricFence::agree({&around.page.head().barrier, 1}));
+  if (is_round_based()) local_->polls().alert();  // so that a quick poll need not ask
   triggers_ = std::make_unique<Triggers>(*this);
 }
 

@@ -65,6 +65,7 @@ struct Call {
   std::uint32_t line = 0;
   std::optional<Nanos> timeout = std::nullopt;  ///< nothing: the configured one
   std::uint32_t variant = 0;                    ///< what else members have to agree on
+  std::uint64_t name_hash = 0;                  ///< of a long name, if it is known; or 0
 
   std::uint32_t signature() const noexcept;
   std::uint64_t key() const noexcept;  ///< stands for the whole site
@@ -153,9 +154,8 @@ class Group {
   /// Of the last section that this member has seen the end of.
   const std::optional<SectionEnd>& section_end() const noexcept { return section_end_; }
 
-  /// This member's next poll, as long as nothing is set anywhere: a store and a load. False: see
-  /// meets().
-  bool poll_quickly() noexcept { return local_->polls().enter() && !is_round_based(); }
+  /// enter() is this member's next poll, as long as nothing is set anywhere. False: see meets().
+  node::PollBoard& polls() noexcept { return local_->polls(); }
   /// Is the poll that was entered last the one in which all members meet? They are then all in the
   /// same poll, and whatever was set before has led to this meeting or to an earlier one. Where
   /// nodes exchange rounds only, all meet in every poll.

@@ -20,6 +20,7 @@ constexpr Nanos kSpeakerLooks = 500 * kMillisecond;  // how often others are loo
 /// whatever cannot change it has to be looked at.
 void Group::start_polling() {
   if (lookout_ != nullptr || (!look_out_ && !is_speaker())) return;
+  if (is_wide_ && around_.port != nullptr) around_.port->expect_polls();
   lookout_ = std::make_unique<progress::Lookout>(
       local_->polls().call(), look_out_ ? kLookPause : kIdlePause, [this, late = Late{}]() mutable {
         if (look_out_) look_out_();

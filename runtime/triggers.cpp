@@ -42,7 +42,7 @@ void Trigger::merge(std::optional<Set>& into, std::optional<Set> more) const {
   }
 }
 
-Triggers::Triggers(Group& group) : group_(group) {}
+Triggers::Triggers(Group& group) : group_(group), polls_(group.polls()) {}
 Triggers::~Triggers() = default;
 
 Trigger* Triggers::find(std::uint64_t id) const {
@@ -200,21 +200,21 @@ Status Triggers::check(Call call, std::span<Trigger* const> triggers, std::span<
   if (!std::equal(triggers.begin(), triggers.end(), checked_.begin(), checked_.end())) {
     checked_.assign(triggers.begin(), triggers.end());
     checked_title_ = title_of(triggers);
+    checked_hash_ = hash_text(checked_title_);
   }
   call.name = checked_title_.c_str();
-  Status status = tell(call);
-  for (Trigger* const trigger : triggers) ++trigger->checks_;
-  if (!status.ok()) {
-    const auto fires = [&](Trigger* trigger) {
-      return fires_for_loss(*trigger, status, trigger->checks_) ? 1 : 0;
-    };
-    std::transform(triggers.begin(), triggers.end(), fired.begin(), fires);
-    const bool one_fires = std::find(fired.begin(), fired.end(), 1) != fired.end();
-    return one_fires ? Status{} : status;
+  call.name_hash = checked_hash_;
+  const Status status = tell(call);
+  bool one_fires = false;
+  for (std::size_t i = 0; i < triggers.size(); ++i) {
+    Trigger& trigger = *triggers[i];
+    trigger.checks_.store(checks(trigger) + 1, std::memory_order_relaxed);  // one thread checks
+    const bool fires = status.ok() ? trigger.is_due() && consume(trigger)
+                                   : fires_for_loss(trigger, status, checks(trigger));
+    fired[i] = fires ? 1 : 0;
+    one_fires = one_fires || fires;
   }
-  std::transform(triggers.begin(), triggers.end(), fired.begin(),
-                 [this](Trigger* trigger) { return consume(*trigger) ? 1 : 0; });
-  return {};
+  return one_fires ? Status{} : status;
 }
 
 Result<bool> Triggers::check_unnamed(const Call& call) {
@@ -244,10 +244,6 @@ bool Triggers::fires_for_loss(Trigger& trigger, const Status& status, std::uint6
   std::lock_guard lock(mutex_);
   trigger.last_ = report;
   return true;
-}
-
-bool Triggers::poll_quickly(const Trigger& trigger) noexcept {
-  return group_.poll_quickly() && !trigger.is_due();
 }
 
 Result<bool> Triggers::poll(Call call, Trigger& trigger) {

@@ -20,6 +20,7 @@
 #include "lockstep/lockstep.h"
 #include "runtime/base/result.hpp"
 #include "runtime/lifecycle/watch.hpp"
+#include "runtime/node/poll_board.hpp"
 #include "runtime/trigger/rules.hpp"
 #include "runtime/trigger/tally.hpp"
 
@@ -125,7 +126,7 @@ class Triggers {
   void expect_unnamed() noexcept { is_unnamed_checked_ = true; }
 
   /// Polls: free while nothing is set. False: poll() has to look.
-  bool poll_quickly(const Trigger& trigger) noexcept;
+  bool poll_quickly(const Trigger& trigger) noexcept { return polls_.enter() && !trigger.is_due(); }
   /// Of the unnamed one, which has been asked for before.
   bool poll_quickly() noexcept { return poll_quickly(*unnamed_); }
   /// Does it fire in this poll? A meeting of all members, which tells, where they have agreed on.
@@ -166,6 +167,7 @@ class Triggers {
   void post(Board board);
 
   Group& group_;
+  node::PollBoard& polls_;
   trigger::Members members_;
   lifecycle::Watch* watch_ = nullptr;
   std::atomic<std::size_t> untold_{0};  ///< triggers
@@ -177,6 +179,7 @@ class Triggers {
   Board board_;
   std::vector<Trigger*> checked_;  ///< last
   std::string checked_title_;
+  std::uint64_t checked_hash_ = 0;
 };
 
 }  // namespace lockstep

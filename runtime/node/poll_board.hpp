@@ -28,7 +28,7 @@ class PollBoard {
   };
 
   PollBoard(PollState& common, std::span<PollLine> lines, std::uint32_t self) noexcept
-      : common_(common), lines_(lines), self_(self) {}
+      : common_(common), entered_(lines[self].entered), lines_(lines), self_(self) {}
 
   /// What all members of the node have agreed on; before the first poll.
   void fence_with(const AsymmetricFence& fence) noexcept { fence_ = fence; }
@@ -36,7 +36,7 @@ class PollBoard {
   // -- a member
   /// Enters this member's next poll. False: there is something to look at, or it is the first.
   bool enter() noexcept {
-    lines_[self_].entered.store(++number_, std::memory_order_relaxed);
+    entered_.store(++number_, std::memory_order_relaxed);
     fence_.light();
     return common_.state.load(std::memory_order_relaxed) == 0 && number_ != 1;
   }
@@ -49,7 +49,7 @@ class PollBoard {
   /// All have met in poll `fire`. What was wanted since then stands.
   void finish(std::uint64_t fire) noexcept;
   Bell& bell() noexcept { return common_.bell; }
-  /// The group is broken: nobody's poll is quick any more.
+  /// From now on nobody's poll is quick: the group is broken, or it has whole rounds only.
   void alert() noexcept;
 
   // -- who finds out where to meet
@@ -92,10 +92,11 @@ class PollBoard {
   void set_fire(std::uint64_t number) noexcept;
 
   PollState& common_;
-  std::span<PollLine> lines_;
-  AsymmetricFence fence_;
-  std::uint32_t self_;
+  std::atomic<std::uint64_t>& entered_;  ///< this member's
   std::uint64_t number_ = 0;
+  AsymmetricFence fence_;
+  std::span<PollLine> lines_;
+  std::uint32_t self_;
 };
 
 }  // namespace lockstep::node

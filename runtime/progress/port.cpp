@@ -18,9 +18,6 @@
 namespace lockstep::progress {
 namespace {
 
-/// How long the thread stands back after it has seen a caller at work. Longer costs latency only
-/// when a caller stops calling, shorter costs wake-ups in every busy loop.
-constexpr int kStandBackMs = 3;
 /// How often an idle thread looks for deadlines that local members have set.
 constexpr int kIdleMs = 200;
 constexpr int kSoonMs = 1;
@@ -191,7 +188,7 @@ void Port::run() {
     std::array<pollfd, 2> items{};
     items[0] = {.fd = kick_.get(), .events = POLLIN, .revents = 0};
     nfds_t count = 1;
-    int limit = kStandBackMs;
+    int limit = stand_back_ms_.load(std::memory_order_relaxed);
     if (!is_busy) {
       bool can_sleep = false;
       const bool soon = idle_turn(can_sleep);

@@ -54,6 +54,8 @@ class Port {
   /// The number of this incarnation of the job; frames of any other are rejected.
   void set_session(std::uint64_t session) noexcept { session_ = session; }
   void start_thread();
+  /// Ranks poll, and hear of each other through the thread alone: it is to be quick.
+  void expect_polls() noexcept { stand_back_ms_.store(1, std::memory_order_relaxed); }
   bool has_thread() const noexcept { return thread_.joinable(); }
 
   std::mutex& mutex() noexcept { return mutex_; }
@@ -111,6 +113,9 @@ class Port {
   std::atomic<std::uint32_t> active_{0};
   std::atomic<std::uint64_t> visits_{0};
   std::atomic<bool> stop_{false};
+  /// How long the thread stands back after it has seen a caller at work. Longer costs latency only
+  /// when a caller stops calling, shorter costs wake-ups in every busy loop.
+  std::atomic<int> stand_back_ms_{10};
   UniqueFd kick_;
   std::jthread thread_;
 };

@@ -47,6 +47,15 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Fault,
                                   std::to_string(the.param.nodes) + "_nodes";
                          });
 
+class FaultOfPolls : public testing::TestWithParam<Shape> {};
+
+INSTANTIATE_TEST_SUITE_P(Shapes, FaultOfPolls,
+                         testing::Values(Shape{2, 2}, Shape{8, 1}, Shape{8, 4}),
+                         [](const auto& the) {
+                           return std::to_string(the.param.ranks) + "_ranks_" +
+                                  std::to_string(the.param.nodes) + "_nodes";
+                         });
+
 TEST_P(Fault, ALateRankIsNamedToEverybodyAndToItself) {
   const Shape shape = GetParam();
   const std::string culprit = std::to_string(shape.ranks - 1);
@@ -133,7 +142,7 @@ TEST_P(Fault, AKilledRankIsNamedToTheSurvivors) {
                "(lost|deadline) missing 1(,[0-9]+)*:");
 }
 
-TEST_P(Fault, ARankThatIsKilledInALoopOfPollsIsNamedWhereAllWouldHaveMet) {
+TEST_P(FaultOfPolls, ARankThatIsKilledInALoopOfPollsIsNamedWhereAllWouldHaveMet) {
   const Shape shape = GetParam();
   for (const int culprit : {0, shape.ranks / 2, shape.ranks - 1}) {
     const std::string name = std::to_string(culprit);
@@ -144,7 +153,7 @@ TEST_P(Fault, ARankThatIsKilledInALoopOfPollsIsNamedWhereAllWouldHaveMet) {
   }
 }
 
-TEST_P(Fault, ALossStopsAllThatAreLeftInTheSameStepIfAskedFor) {
+TEST_P(FaultOfPolls, ALossStopsAllThatAreLeftInTheSameStepIfAskedFor) {
   const Shape shape = GetParam();
   const std::string name = std::to_string(shape.ranks - 1);
   if (shape.ranks == shape.nodes) GTEST_SKIP() << "nobody is left on its node to notice";
@@ -158,7 +167,7 @@ TEST_P(Fault, ALossStopsAllThatAreLeftInTheSameStepIfAskedFor) {
   expect_lines(finished, others, ": lost missing " + name + ":");  // from then on it is an error
 }
 
-TEST_P(Fault, WhoDoesNotPollIsNamedWithItsLastCall) {
+TEST_P(FaultOfPolls, WhoDoesNotPollIsNamedWithItsLastCall) {
   const Shape shape = GetParam();
   const std::string name = std::to_string(shape.ranks - 1);
   const Finished finished = run(job(shape, "no_poll " + name, "", "LOCKSTEP_REPORT=400ms"));

@@ -1,5 +1,5 @@
 // `lockstep bench`: latency of a barrier or a trigger check, beside Open MPI in interleaved blocks;
-// of an empty section beside a barrier.
+// of an empty section, or of polls and checks of triggers, beside a barrier.
 #include "api/cli/commands.hpp"
 
 #include <fcntl.h>
@@ -28,7 +28,7 @@ using Json = nlohmann::ordered_json;
 
 struct BenchOptions {
   std::string operation;
-  unsigned ranks = 2;
+  std::vector<unsigned> ranks = {2};
   unsigned nodes = 1;
   unsigned blocks = 9;
   unsigned rounds = 20000;
@@ -37,17 +37,24 @@ struct BenchOptions {
 };
 
 constexpr const char* kSection = "section";
+constexpr const char* kPoll = "poll";
 
 /// What is measured: a name, the operation, and the command line of a block.
 struct Contender {
   std::string name;
   std::string operation;
-  std::vector<std::string> command;  ///< without operation and file
-  std::vector<bench::Block> blocks;
+  std::vector<std::string> command{};  ///< without operation and file
+  bool has_rounds = true;              ///< which begin when the last rank has entered
+  bool has_loop = true;
+  double scale = 1;  ///< of what is printed; microseconds
+  std::vector<bench::Block> blocks{};
+};
 
-  /// Whoever goes first in a section leaves before the others come: only the plain loop says
-  /// something.
-  bool is_round() const { return operation != kSection; }
+/// All that ran side by side with this many ranks; ratios are to `base`, or the peer.
+struct Series {
+  unsigned ranks = 0;
+  std::vector<Contender> list{};
+  std::size_t base = 1;
 };
 
 std::filesystem::path own_folder() {
@@ -125,44 +132,59 @@ int run_and_wait(const std::vector<std::string>& command) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-std::vector<Contender> contenders(const BenchOptions& options) {
+/// Whoever goes first in a section leaves before the others come, and a poll waits for nobody: only
+/// the plain loop says something. A trigger that fires is no loop.
+Series without_peer(const std::string& operation, unsigned ranks) {
+  const Contender barrier{.name = "barrier", .operation = "barrier"};
+  if (operation == kSection) {
+    return {ranks, {{.name = kSection, .operation = kSection, .has_rounds = false}, barrier}, 1};
+  }
+  return {ranks,
+          {{.name = "poll [ns]", .operation = kPoll, .has_rounds = false, .scale = 1000},
+           barrier,
+           {.name = "check 1", .operation = "check-1"},
+           {.name = "check 64", .operation = "check-64"},
+           {.name = "set", .operation = "set", .has_loop = false},
+           {.name = "signal", .operation = "signal", .has_loop = false}},
+          1};
+}
+
+Series contenders(const BenchOptions& options, unsigned ranks) {
   const std::string mine = find_program("lockstep-bench");
   if (mine.empty()) {
     throw CommandError(1,
                        "the program lockstep-bench is missing; build with LOCKSTEP_BUILD_CLI=ON");
   }
-  const std::string count = std::to_string(options.ranks);
+  const std::string count = std::to_string(ranks);
   // As on a cluster: a core for each rank where there are enough, and no spinning where there are
   // not.
-  const bool shares_cores = options.ranks > std::thread::hardware_concurrency();
+  const bool shares_cores = ranks > std::thread::hardware_concurrency();
   const char* const bind = shares_cores ? "none" : "core";
-  std::vector<Contender> list;
-  const bool is_section = options.operation == kSection;
-  list.push_back({is_section ? kSection : "lockstep",
-                  options.operation,
-                  {"/proc/self/exe", "run", "-n", count, "--nodes", std::to_string(options.nodes),
-                   "--bind", bind, mine},
-                  {}});
-  if (is_section) {
-    list.push_back({"barrier", "barrier", list.front().command, {}});
-    return list;
+  const std::vector<std::string> run = {
+      "/proc/self/exe", "run", "-n", count, "--nodes", std::to_string(options.nodes),
+      "--bind",         bind,  mine};
+  if (options.operation == kSection || options.operation == kPoll) {
+    Series series = without_peer(options.operation, ranks);
+    for (Contender& one : series.list) one.command = run;
+    return series;
   }
-  if (options.peer == "none") return list;
+  Series series{ranks, {{.name = "lockstep", .operation = options.operation, .command = run}}, 1};
+  if (options.peer == "none") return series;
   const std::string peer = find_program("lockstep-bench-mpi");
   if (peer.empty() || options.nodes > 1) {
-    if (options.peer == "auto") return list;
+    if (options.peer == "auto") return series;
     throw CommandError(
         1, options.nodes > 1
                ? "Open MPI would use shared memory between emulated nodes; compare on "
                  "one node (--nodes 1), or on a cluster"
                : "the program lockstep-bench-mpi is missing; install an MPI and rebuild");
   }
-  list.push_back({"Open MPI",
-                  options.operation,
-                  {"mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", bind, "--mca",
-                   "mpi_yield_when_idle", shares_cores ? "1" : "0", "-n", count, peer},
-                  {}});
-  return list;
+  series.list.push_back(
+      {.name = "Open MPI",
+       .operation = options.operation,
+       .command = {"mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", bind, "--mca",
+                   "mpi_yield_when_idle", shares_cores ? "1" : "0", "-n", count, peer}});
+  return series;
 }
 
 Json block_json(const bench::Block& block) {
@@ -180,81 +202,105 @@ std::vector<double> column(const Contender& contender, Member member) {
   return values;
 }
 
+bool has(const Contender& contender, double bench::Block::*member) {
+  return member == &bench::Block::osu_us ? contender.has_loop : contender.has_rounds;
+}
+
 std::string cell(const Contender& contender, double bench::Block::*member) {
-  if (!contender.is_round() && member != &bench::Block::osu_us) return "-";
+  if (!has(contender, member)) return "-";
   const bench::Summary summary = bench::over_blocks(column(contender, member));
-  return fmt::format("{:.2f} ({:.2f}-{:.2f})", summary.median, summary.least, summary.most);
+  return fmt::format("{:.2f} ({:.2f}-{:.2f})", summary.median * contender.scale,
+                     summary.least * contender.scale, summary.most * contender.scale);
 }
 
 /// Median of the ratios of blocks that ran side by side.
-double ratio(const Contender& ours, const Contender& theirs, double bench::Block::*member) {
+std::string ratio(const Contender& ours, const Contender& theirs, double bench::Block::*member) {
+  if (!has(ours, member) || !has(theirs, member)) return "-";
   std::vector<double> ratios;
   for (std::size_t i = 0; i < ours.blocks.size(); ++i) {
     if (theirs.blocks[i].*member > 0)
       ratios.push_back(ours.blocks[i].*member / (theirs.blocks[i].*member));
   }
-  return bench::median(std::move(ratios));
+  return fmt::format("{:.2f}", bench::median(std::move(ratios)));
 }
 
-void print_table(const BenchOptions& options, const std::vector<Contender>& list) {
+void print_table(const BenchOptions& options, const Series& series) {
   fmt::print("{} of {} ranks on {} node{}, {} cpus, {} blocks of {} rounds each, interleaved\n",
-             options.operation, options.ranks, options.nodes, options.nodes == 1 ? "" : "s",
+             options.operation, series.ranks, options.nodes, options.nodes == 1 ? "" : "s",
              std::thread::hardware_concurrency(), options.blocks, options.rounds);
   fmt::print("microseconds: median of the blocks' medians (range over blocks)\n\n");
+  const auto row = [](const std::string& name, const auto& text_of) {
+    fmt::print("  {:<10} {:>26} {:>26} {:>26}\n", name, text_of(&bench::Block::latency_us_median),
+               text_of(&bench::Block::skew_us_median), text_of(&bench::Block::osu_us));
+  };
   fmt::print("  {:<10} {:>26} {:>26} {:>26}\n", "", "T = max exit - max entry", "exit skew",
              "plain loop (OSU)");
-  for (const Contender& one : list) {
-    fmt::print("  {:<10} {:>26} {:>26} {:>26}\n", one.name,
-               cell(one, &bench::Block::latency_us_median),
-               cell(one, &bench::Block::skew_us_median), cell(one, &bench::Block::osu_us));
+  for (const Contender& one : series.list) {
+    row(one.name, [&](auto member) { return cell(one, member); });
   }
-  if (list.size() < 2) return;
-  const auto ratio_cell = [&](double bench::Block::*member) {
-    const bool has_one = list[0].is_round() || member == &bench::Block::osu_us;
-    return has_one ? fmt::format("{:.2f}", ratio(list[0], list[1], member)) : "-";
-  };
-  fmt::print("  {:<10} {:>26} {:>26} {:>26}\n", "ratio",
-             ratio_cell(&bench::Block::latency_us_median),
-             ratio_cell(&bench::Block::skew_us_median), ratio_cell(&bench::Block::osu_us));
+  if (series.list.size() < 2) return;
+  const Contender& base = series.list[series.base];
+  for (const Contender& one : series.list) {
+    if (&one == &base || one.scale != base.scale) continue;
+    row(series.list.size() == 2 ? "ratio" : "ratio " + one.name,
+        [&](auto member) { return ratio(one, base, member); });
+  }
 }
 
-void print_json(const BenchOptions& options, const std::vector<Contender>& list) {
+Json series_json(const BenchOptions& options, const Series& series) {
   utsname machine{};
   uname(&machine);
   Json json{{"command", fmt::format("lockstep bench {} -n {} --nodes {} --blocks {} --rounds {}",
-                                    options.operation, options.ranks, options.nodes, options.blocks,
+                                    options.operation, series.ranks, options.nodes, options.blocks,
                                     options.rounds)},
             {"date", fmt::format("{:%Y-%m-%d}", std::chrono::system_clock::now())},
             {"kernel", machine.release},
             {"cpus", std::thread::hardware_concurrency()}};
-  for (const Contender& one : list) {
+  for (const Contender& one : series.list) {
     Json blocks = Json::array();
     for (const bench::Block& block : one.blocks) blocks.push_back(block_json(block));
     json["blocks"][one.name] = blocks;
   }
-  fmt::print("{}\n", json.dump(2));
+  return json;
 }
 
-int bench_all(const BenchOptions& options) {
-  std::vector<Contender> list = contenders(options);
+/// @return rounds that somebody left too early.
+std::uint64_t run_blocks(const BenchOptions& options, Series& series) {
   std::uint64_t violations = 0;
   for (unsigned block = 0; block < options.blocks; ++block) {
-    for (Contender& one : list) {
+    for (Contender& one : series.list) {
       if (isatty(STDERR_FILENO) != 0) {
         fmt::print(stderr, "\rblock {}/{} {:<10}", block + 1, options.blocks, one.name);
       }
-      const TimesFile file(options.ranks, options.rounds);
+      const TimesFile file(series.ranks, options.rounds);
       std::vector<std::string> command = one.command;
       command.insert(command.end(), {one.operation, file.path()});
       if (const int status = run_and_wait(command); status != 0) {
         throw CommandError(1, fmt::format("a block of {} ended with status {}", one.name, status));
       }
       one.blocks.push_back(file.read());
-      if (one.is_round()) violations += one.blocks.back().violations;
+      if (one.has_rounds) violations += one.blocks.back().violations;
     }
   }
   if (isatty(STDERR_FILENO) != 0) fmt::print(stderr, "\r{:30}\r", "");
-  options.json ? print_json(options, list) : print_table(options, list);
+  return violations;
+}
+
+int bench_all(const BenchOptions& options) {
+  std::uint64_t violations = 0;
+  Json all = Json::array();
+  for (const unsigned ranks : options.ranks) {
+    Series series = contenders(options, ranks);
+    violations += run_blocks(options, series);
+    if (options.json) {
+      all.push_back(series_json(options, series));
+    } else {
+      if (ranks != options.ranks.front()) fmt::print("\n");
+      print_table(options, series);
+      std::fflush(stdout);
+    }
+  }
+  if (options.json) fmt::print("{}\n", (all.size() == 1 ? all[0] : all).dump(2));
   if (violations == 0) return 0;
   fmt::print(stderr, "lockstep bench: {} rounds were left before everybody had entered\n",
              violations);
@@ -264,15 +310,20 @@ int bench_all(const BenchOptions& options) {
 }  // namespace
 
 void add_bench_command(CLI::App& app, CommandContext& context) {
-  CLI::App* const command = app.add_subcommand(
-      "bench",
-      "Measure a barrier or a trigger check, beside Open MPI if it is there, or an empty section "
-      "beside a barrier");
+  CLI::App* const command =
+      app.add_subcommand("bench",
+                         "Measure a barrier or a trigger check, beside Open MPI if it is there; or "
+                         "an empty section, or "
+                         "polls, checks and firing triggers, beside a barrier");
   auto options = std::make_shared<BenchOptions>();
-  command->add_option("operation", options->operation, "barrier, trigger or section")
+  command->add_option("operation", options->operation, "barrier, trigger, section or poll")
       ->required()
-      ->check(CLI::IsMember({"barrier", "trigger", kSection}));
-  command->add_option("-n,--ranks", options->ranks, "Processes")
+      ->check(CLI::IsMember({"barrier", "trigger", kSection, kPoll}));
+  command
+      ->add_option("-n,--ranks", options->ranks,
+                   "Processes; several numbers: one after the other, 1,2,8")
+      ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   command->add_option("--nodes", options->nodes, "Emulated nodes")

@@ -117,8 +117,8 @@ LOCKSTEP_API lockstep_status_t lockstep_trigger_poll(lockstep_trigger_t trigger,
 LOCKSTEP_API lockstep_status_t lockstep_trigger_last(lockstep_trigger_t trigger,
                                                      lockstep_trigger_report_t *report_p);
 
-/** If the group breaks because a member is lost, the next check or poll of this trigger fires, once,
- * instead of failing: on all members that are left, in the same call. The report has reason
+/** If the group breaks because a member is lost, the next check or poll of this trigger fires,
+ * once, instead of failing: on all members that are left, in the same call. The report has reason
  * LOCKSTEP_REASON_LOSS, the lost rank, and what is known of its end. Other collective calls of the
  * group fail as before. While all only poll, a death is noticed within some seconds. Local; to be
  * called on every member.

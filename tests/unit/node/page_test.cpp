@@ -30,8 +30,10 @@ TEST(Page, SizesArePinned) {
   EXPECT_EQ(sizeof(ReleaseLine), 64u);
   EXPECT_EQ(sizeof(SectionSlot), 1088u);
   EXPECT_EQ(sizeof(VectorArea), 1024u);
+  EXPECT_EQ(sizeof(PollState), 64u);
+  EXPECT_EQ(sizeof(PollLine), 64u);
   EXPECT_EQ(sizeof(Bell), 8u);
-  EXPECT_EQ(kPageVersion, 3u);
+  EXPECT_EQ(kPageVersion, 4u);
 }
 
 TEST(Page, OffsetsArePinned) {
@@ -77,7 +79,9 @@ std::vector<std::span<std::byte>> areas_of(const Block& block) {
           std::as_writable_bytes(block.sites),
           std::as_writable_bytes(block.vectors),
           bytes(*block.combined),
-          std::as_writable_bytes(block.sections)};
+          std::as_writable_bytes(block.sections),
+          bytes(*block.poll),
+          std::as_writable_bytes(block.poll_lines)};
 }
 
 TEST(Page, AreasAreAlignedDisjointAndInside) {
