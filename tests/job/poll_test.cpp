@@ -23,15 +23,24 @@ void expect_same_step(Session& s, std::uint64_t step) {
   for (const std::uint64_t other : everybodys(s.job(), step)) ASSERT_EQ(other, step);
 }
 
+/// The poll that fires, as a loop that works a little would see it: ranks may be many more than
+/// cores.
+std::uint64_t poll_until_fired(Session& s, const char* name) {
+  std::uint64_t step = 0;
+  while (!s.poll_trigger({.name = name})) {
+    ++step;
+    std::this_thread::sleep_for(20us);
+  }
+  return step;
+}
+
 TEST(Poll, IsFalseUntilSomebodySetsIt) {
   Session& s = the_session();
   for (int i = 0; i < (has_frames() ? 1000 : 3); ++i) ASSERT_FALSE(s.poll_trigger());
-  for (std::uint32_t who = 0; who < s.size(); ++who) {
+  for (const std::uint32_t who : {0u, s.size() / 2, s.size() - 1}) {
     s.wait_for_everyone();
     if (s.rank() == who) s.set_trigger();
-    std::uint64_t step = 0;
-    while (!s.poll_trigger({.name = "step"})) ++step;
-    expect_same_step(s, step);
+    expect_same_step(s, poll_until_fired(s, "step"));
     EXPECT_EQ(s.last_trigger().rank, who);
   }
 }
@@ -54,8 +63,7 @@ TEST(Poll, FiresInTheSamePollOnAllRanksAndLosesNothing) {
     if (s.poll_trigger({.name = "free"})) fired.push_back(poll << 16 | s.last_trigger().rank);
   }
   s.set_trigger();  // what was set last is told at the latest now
-  while (!s.poll_trigger({.name = "last"})) {
-  }
+  (void)poll_until_fired(s, "last");
   s.wait_for_everyone();
   const auto counts = everybodys<std::uint64_t>(s.job(), fired.size());
   for (const std::uint64_t count : counts) ASSERT_EQ(count, fired.size());
@@ -63,7 +71,6 @@ TEST(Poll, FiresInTheSamePollOnAllRanksAndLosesNothing) {
   std::uint64_t all_sets = 0;
   for (const std::uint64_t count : everybodys(s.job(), sets)) all_sets += count;
   EXPECT_LE(fired.size(), all_sets);
-  EXPECT_EQ(fired.empty(), all_sets == 0);
   EXPECT_FALSE(s.check_trigger());  // nothing is left
 }
 
@@ -82,11 +89,7 @@ TEST(Poll, ASignalToARandomRankStopsAllAtTheSameStep) {
         kill(getpid(), SIGUSR1);
       });
     }
-    std::uint64_t step = 0;
-    while (!s.poll_trigger({.name = "step"})) {
-      ++step;
-      std::this_thread::sleep_for(20us);
-    }
+    const std::uint64_t step = poll_until_fired(s, "step");
     if (sender.joinable()) sender.join();
     expect_same_step(s, step);
     ASSERT_EQ(s.last_trigger().rank, who);
