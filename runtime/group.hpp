@@ -233,6 +233,7 @@ class Group {
   std::string last_call(std::uint32_t local_member) const;
   void urge_speaker();
   void see_to_speaker();
+  void poll_port() noexcept;
   void give_up_round(Watch& watch, Nanos time);
   void report(const Watch& watch, Nanos time) const;
   void fail_here(engine::Verdict verdict);

@@ -13,7 +13,6 @@ namespace {
 constexpr Nanos kLookPause = 100 * kMillisecond;
 /// How late those who do not poll.
 constexpr Nanos kIdlePause = kSecond;
-constexpr Nanos kSpeakerLooks = 500 * kMillisecond;  // how often others are looked after
 }  // namespace
 
 /// A quick poll looks at one word. Whoever speaks for a node has to hear when that changes, and
@@ -93,10 +92,7 @@ Result<bool> Group::meets(const Call& call) {
       case PollBoard::Phase::held: {
         Watch watch{.call = call, .what = Watch::What::poll};
         Status status = this->watch(board.bell(), watch, [&]() noexcept {
-          if (speaker_ != nullptr) {
-            std::lock_guard lock(around_.port->mutex());
-            around_.port->poll();
-          }
+          poll_port();
           return board.look().phase != PollBoard::Phase::held;
         });
         if (!status.ok()) return status;
@@ -117,7 +113,7 @@ void Group::urge_speaker() {
   if (!is_speaker()) {
     const Nanos time = now();
     if (time < speaker_look_at_) return;
-    speaker_look_at_ = after(time, kSpeakerLooks);
+    speaker_look_at_ = after(time, kLifeSigns);
     see_to_speaker();
     if (!is_speaker()) return;
   }
@@ -128,7 +124,7 @@ void Group::urge_speaker() {
 
 Status Group::look_at_poll(Watch& watch, Nanos time) {
   if (time >= watch.next_life_sign) {
-    watch.next_life_sign = after(time, kSpeakerLooks);
+    watch.next_life_sign = after(time, kLifeSigns);
     const PollBoard::View seen = local_->polls().look();
     if (is_wide_) {
       see_to_speaker();

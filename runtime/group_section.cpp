@@ -177,10 +177,7 @@ Status Group::wait_for_outcome(const Call& call, Attempt attempt) {
     watch.retries = SectionRules::retries(call.variant);
     node::SectionRing& ring = local_->sections();
     Status status = this->watch(local_->section_bell(), watch, [&]() noexcept {
-      if (speaker_ != nullptr) {
-        std::lock_guard lock(around_.port->mutex());
-        around_.port->poll();
-      }
+      poll_port();
       // While a later attempt's record is written none can be read.
       return ring.is_released(attempt) && ring.find(attempt, kept);
     });
@@ -211,8 +208,7 @@ Status Group::take_turn(const Call& call, Attempt attempt) {
   Watch watch{.call = call, .what = Watch::What::section, .attempt = attempt, .is_turn = true};
   inquire(watch);
   return this->watch(local_->section_bell(), watch, [&]() noexcept {
-    std::lock_guard lock(around_.port->mutex());
-    around_.port->poll();
+    poll_port();
     return local_->has_turn(attempt) || local_->sections().is_released(attempt);
   });
 }
@@ -339,6 +335,13 @@ void Group::inquire(const Watch& watch) {
   }
   std::lock_guard lock(around_.port->mutex());
   speaker_->inquire(inquiry);
+}
+
+/// Who speaks for this node, or is to, hears what has come from others.
+void Group::poll_port() noexcept {
+  if (speaker_ == nullptr) return;
+  std::lock_guard lock(around_.port->mutex());
+  around_.port->poll();
 }
 
 /// Somebody has to speak for this node: this member, if nobody else does any more.

@@ -13,9 +13,8 @@
 
 namespace lockstep {
 namespace {
-constexpr Nanos kLifeSigns = 500 * kMillisecond;  // how often processes of this node are looked at
-constexpr Nanos kStandstill = kSecond;            // a waiting process looks ten times as often
-constexpr Nanos kLasting = kMillisecond;          // visitors are told of a wait that is longer
+constexpr Nanos kStandstill = kSecond;    // a waiting process looks ten times as often
+constexpr Nanos kLasting = kMillisecond;  // visitors are told of a wait that is longer
 }  // namespace
 
 Status Group::look(Watch& watch) {

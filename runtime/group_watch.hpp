@@ -5,6 +5,9 @@
 
 namespace lockstep {
 
+/// How often processes of this node are looked at.
+inline constexpr Nanos kLifeSigns = 500 * kMillisecond;
+
 struct Group::Watch {
   const Call& call;
   enum class What { round, section, poll };

@@ -36,7 +36,8 @@ Frame PollAgreement::make(FrameType type, std::uint64_t number, Ballot ballot,
 }
 
 void PollAgreement::tick(Nanos now, Output& out) {
-  if (coordinator(now) == setup_.self) {
+  const NodeIndex to = coordinator(now);
+  if (to == setup_.self) {
     is_waiting_ = false;
     const bool is_wanted = store_.wants() || raised_ == store_.agreement() + 1;
     const bool is_overtaken =
@@ -54,7 +55,6 @@ void PollAgreement::tick(Nanos now, Output& out) {
   if (!is_waiting_ || (wanted == asked_for_ && now < ask_again_at_)) return;
   asked_for_ = wanted;
   ask_again_at_ = after(now, kAgain);
-  const NodeIndex to = coordinator(now);
   if (!presence_.is_there(to)) return;
   out.push_back({to, make(FrameType::poll_raise, wanted, {}, 0)});
 }
@@ -64,21 +64,34 @@ void PollAgreement::start(Nanos now, Output& out) {
   Round round;
   round.number = store_.agreement() + 1;
   round.ballot = {store_.promise().count + 1, setup_.self};
-  round.heard.assign(setup_.nodes, false);
-  round.heard[setup_.self] = true;
   store_.promise(round.ballot);
   if (confirmed_ < store_.agreement()) {
     round.number = store_.agreement();
     round.fire = store_.fire();
     round.is_telling = true;
     round_ = std::move(round);
+    hear_nobody_but_me();
     tell(now, out);
   } else {
     round.furthest = store_.hold(round.number);
     round_ = std::move(round);
+    hear_nobody_but_me();
     ask(now, out);
   }
   advance(now, out);
+}
+
+void PollAgreement::hear_nobody_but_me() {
+  round_->heard.assign(setup_.nodes, false);
+  round_->heard[setup_.self] = true;
+}
+
+/// This node is bound to a higher ballot.
+void PollAgreement::refuse(NodeIndex to, const Frame& frame, Output& out) const {
+  Frame answer =
+      make(FrameType::poll_held, frame.epoch, ballot_of(frame), store_.promise().packed());
+  answer.flags = kHeldOutdated;
+  out.push_back({to, answer});
 }
 
 void PollAgreement::post_unheard(const Frame& frame, Output& out) const {
@@ -122,8 +135,7 @@ void PollAgreement::advance(Nanos now, Output& out) {
     if (!has_all(now)) return;
     if (!round_->fire) round_->fire = round_->furthest + 1;
     round_->is_telling = true;
-    round_->heard.assign(setup_.nodes, false);
-    round_->heard[setup_.self] = true;
+    hear_nobody_but_me();
     tell(now, out);
   }
   const bool is_known_elsewhere = has_another() || has_all(now);
@@ -172,8 +184,7 @@ void PollAgreement::on_hold(NodeIndex from, const Frame& frame, Output& out) {
   } else if (frame.epoch != store_.agreement() + 1) {
     return;
   } else if (ballot_of(frame) < store_.promise()) {
-    answer.flags = kHeldOutdated;
-    answer.word = store_.promise().packed();
+    return refuse(from, frame, out);
   } else {
     store_.promise(ballot_of(frame));
     answer.word = store_.hold(frame.epoch);
@@ -206,13 +217,7 @@ void PollAgreement::on_held(NodeIndex from, const Frame& frame, Nanos now, Outpu
 void PollAgreement::on_commit(NodeIndex from, const Frame& frame, Output& out) {
   if (frame.epoch > store_.agreement() + 1) return;
   if (frame.epoch == store_.agreement() + 1) {
-    if (ballot_of(frame) < store_.promise()) {
-      Frame answer =
-          make(FrameType::poll_held, frame.epoch, ballot_of(frame), store_.promise().packed());
-      answer.flags = kHeldOutdated;
-      out.push_back({from, answer});
-      return;
-    }
+    if (ballot_of(frame) < store_.promise()) return refuse(from, frame, out);
     store_.promise(ballot_of(frame));
     store_.commit(frame.epoch, frame.word);
   }

@@ -97,6 +97,8 @@ class PollAgreement {
   void start(Nanos now, Output& out);
   void ask(Nanos now, Output& out);
   void tell(Nanos now, Output& out);
+  void hear_nobody_but_me();
+  void refuse(NodeIndex to, const Frame& frame, Output& out) const;
   void post_unheard(const Frame& frame, Output& out) const;
   bool has_all(Nanos now) const;
   bool has_another() const;

@@ -68,8 +68,7 @@ Nanos Watch::margin() const noexcept {
 }
 
 bool Watch::is_quiet() const noexcept {
-  const bool minds_time = keeps_time_ && margin_.load(std::memory_order_relaxed) >= 0;
-  return !has_signal() && inbox_.is_empty() && !minds_time;
+  return !has_signal() && inbox_.is_empty() && !minds_time();
 }
 
 std::optional<Notice> Watch::take(const Interest& interest) {
@@ -92,13 +91,12 @@ std::optional<Notice> Watch::take(const Interest& interest) {
 }
 
 bool Watch::has_news() noexcept {
-  const bool is_near = keeps_time_ && margin_.load(std::memory_order_relaxed) >= 0 &&
-                       left() <= margin() && !has_told_time_;
-  return is_near || inbox_.has_new();
+  const bool is_time = minds_time() && left() <= margin() && !has_told_time_;
+  return is_time || inbox_.has_new();
 }
 
 bool Watch::time_is_up() noexcept {
-  if (!keeps_time_ || margin_.load(std::memory_order_relaxed) < 0) return false;
+  if (!minds_time()) return false;
   const bool is_near = left() <= margin();
   // Told once; the end may be put off, and come near again.
   return is_near ? !has_told_time_.exchange(true) : (has_told_time_ = false);

@@ -75,6 +75,9 @@ class Watch {
 
  private:
   Nanos margin() const noexcept;
+  bool minds_time() const noexcept {
+    return keeps_time_ && margin_.load(std::memory_order_relaxed) >= 0;
+  }
   bool time_is_up() noexcept;
   Cause look_into_signal(int signal) const;
 

@@ -39,7 +39,7 @@ void PollBoard::finish(std::uint64_t fire) noexcept {
   do {
     const View seen = read(state);
     if (seen.phase != Phase::fires || seen.fire != fire) return;
-  } while (!common_.state.compare_exchange_weak(state, state & (kWanted | kAlert)));
+  } while (!common_.state.compare_exchange_weak(state, state & kStands));
 }
 
 void PollBoard::alert() noexcept {
@@ -51,17 +51,19 @@ bool PollBoard::try_hold(const View& seen) noexcept {
   std::uint64_t state = common_.state.load();
   const View present = read(state);
   if (present.phase != seen.phase || present.holder != seen.holder) return false;
-  const std::uint64_t kept = state & (present.phase == Phase::held ? kWanted | kAlert : kAlert);
-  return common_.state.compare_exchange_strong(state, held_by_me(0) | kept);
+  return common_.state.compare_exchange_strong(state, held_by_me(0, state));
 }
 
 void PollBoard::hold(std::uint64_t agreement) noexcept {
   std::uint64_t state = common_.state.load();
-  std::uint64_t kept = 0;
-  do {
-    // What was wanted so far is what this hold is for.
-    kept = state & (read(state).phase == Phase::held ? kWanted | kAlert : kAlert);
-  } while (!common_.state.compare_exchange_weak(state, held_by_me(agreement) | kept));
+  while (!common_.state.compare_exchange_weak(state, held_by_me(agreement, state))) {
+  }
+}
+
+/// What was wanted before a hold is what it is for; what was wanted in one stands.
+std::uint64_t PollBoard::held_by_me(std::uint64_t agreement, std::uint64_t state) const noexcept {
+  const std::uint64_t kept = state & (read(state).phase == Phase::held ? kStands : kAlert);
+  return kHeld | (agreement << kHolderBits | self_) << kValueShift | kept;
 }
 
 std::uint64_t PollBoard::furthest() const noexcept {
@@ -88,16 +90,14 @@ bool PollBoard::fire(std::uint64_t number) noexcept {
   do {
     const View seen = read(state);
     if (seen.phase != Phase::held || seen.holder != self_) return false;
-  } while (!common_.state.compare_exchange_weak(
-      state, kFires | number << kValueShift | (state & (kWanted | kAlert))));
+  } while (!common_.state.compare_exchange_weak(state, firing(number, state)));
   ring(common_.bell);
   return true;
 }
 
 void PollBoard::set_fire(std::uint64_t number) noexcept {
   std::uint64_t state = common_.state.load();
-  while (!common_.state.compare_exchange_weak(
-      state, kFires | number << kValueShift | (state & (kWanted | kAlert)))) {
+  while (!common_.state.compare_exchange_weak(state, firing(number, state))) {
   }
   ring(common_.bell);
 }

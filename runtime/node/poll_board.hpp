@@ -85,8 +85,12 @@ class PollBoard {
   static constexpr unsigned kHolderBits = 12;
   static_assert(kMembersMax == 1u << kHolderBits);
 
-  std::uint64_t held_by_me(std::uint64_t agreement) const noexcept {
-    return kHeld | (agreement << kHolderBits | self_) << kValueShift;
+  static constexpr std::uint64_t kStands = kWanted | kAlert;  ///< beside every phase
+
+  /// What `state` becomes.
+  std::uint64_t held_by_me(std::uint64_t agreement, std::uint64_t state) const noexcept;
+  static std::uint64_t firing(std::uint64_t number, std::uint64_t state) noexcept {
+    return kFires | number << kValueShift | (state & kStands);
   }
   static View read(std::uint64_t state) noexcept;
   void set_fire(std::uint64_t number) noexcept;

@@ -36,6 +36,13 @@ class Lost : public TransportTest {
     return is_answered;
   }
 
+  /// Of an instance that has come and left.
+  Bytes address_of_the_gone() {
+    const Instance gone(plugin(), 1);
+    EXPECT_TRUE(gone.is_open());
+    return gone.address();
+  }
+
   /// Posts to `peer` until `count` losses were reported; false when that takes too long.
   static bool hears_losses(Instance& instance, std::uint32_t peer, std::size_t count) {
     const auto deadline = std::chrono::steady_clock::now() + kPatience;
@@ -138,12 +145,7 @@ TEST_P(Lost, CloseDoesNotWaitForTheFrozen) {
 TEST_P(Lost, APeerThatWasGoneBeforeConnectIsReportedOnce) {
   Instance survivor(plugin(), 0);
   ASSERT_TRUE(survivor.is_open());
-  Bytes address;
-  {
-    const Instance gone(plugin(), 1);
-    ASSERT_TRUE(gone.is_open());
-    address = gone.address();
-  }
+  const Bytes address = address_of_the_gone();
   ASSERT_EQ(survivor.connect(1, address), LOCKSTEP_OK);
   EXPECT_TRUE(hears_losses(survivor, 1, 1));
   EXPECT_EQ(survivor.connect(1, address), LOCKSTEP_E_PEER) << "a lost peer does not come back";
@@ -154,12 +156,7 @@ TEST_P(Lost, APeerThatWasGoneBeforeConnectIsReportedOnce) {
 TEST_P(Lost, CloseDoesNotWaitForAPeerThatNeverWas) {
   Instance survivor(plugin(), 0);
   ASSERT_TRUE(survivor.is_open());
-  Bytes address;
-  {
-    const Instance gone(plugin(), 1);
-    ASSERT_TRUE(gone.is_open());
-    address = gone.address();
-  }
+  const Bytes address = address_of_the_gone();
   ASSERT_EQ(survivor.connect(1, address), LOCKSTEP_OK) << "that it is gone is for poll to say";
   (void)survivor.post(1, numbered_frame(0, 64));
   survivor.close();

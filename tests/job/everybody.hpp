@@ -1,9 +1,14 @@
 // What tests that run on every rank of a job tell each other, and where they differ.
 #pragma once
 
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "lockstep/lockstep.hpp"
@@ -22,6 +27,14 @@ std::vector<T> everybodys(lockstep::Group& group, const T& mine) {
 inline std::uint64_t soak() {
   const char* const times = std::getenv("LOCKSTEP_SOAK");
   return times != nullptr ? std::strtoull(times, nullptr, 10) : 1;
+}
+
+/// Sends this process a signal after a while, from the thread that it returns.
+inline std::thread signal_after(std::chrono::microseconds delay, int signal) {
+  return std::thread([delay, signal] {
+    std::this_thread::sleep_for(delay);
+    kill(getpid(), signal);
+  });
 }
 
 /// Whether the transport between nodes carries frames; pmix_fence has whole rounds only.

@@ -83,12 +83,7 @@ TEST(Poll, ASignalToARandomRankStopsAllAtTheSameStep) {
     const auto who = static_cast<std::uint32_t>(shared() % s.size());
     const std::chrono::microseconds delay(shared() % 3000);
     std::thread sender;
-    if (s.rank() == who) {
-      sender = std::thread([delay] {
-        std::this_thread::sleep_for(delay);
-        kill(getpid(), SIGUSR1);
-      });
-    }
+    if (s.rank() == who) sender = signal_after(delay, SIGUSR1);
     const std::uint64_t step = poll_until_fired(s, "step");
     if (sender.joinable()) sender.join();
     expect_same_step(s, step);

@@ -80,12 +80,7 @@ TEST(TriggerReport, ASignalToARandomRankAtARandomMomentStopsAllAtTheSameStep) {
     const auto who = static_cast<std::uint32_t>(shared() % s.size());
     const std::chrono::microseconds delay(shared() % 3000);
     std::thread sender;
-    if (s.rank() == who) {
-      sender = std::thread([delay] {
-        std::this_thread::sleep_for(delay);
-        kill(getpid(), SIGUSR1);
-      });
-    }
+    if (s.rank() == who) sender = signal_after(delay, SIGUSR1);
     std::uint64_t step = 0;
     while (!s.check_trigger({.name = "step"})) ++step;
     if (sender.joinable()) sender.join();
