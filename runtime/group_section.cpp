@@ -328,6 +328,9 @@ void Group::inquire(const Watch& watch) {
     local_->ring_sections();
     return;
   }
+  const bool has_speaker = is_speaker() || !is_gone(local_->speaker());
+  // The speaker may have gone because all is said, and whoever has heard it may have left.
+  if (!has_speaker && local_->sections().is_released(attempt)) return;
   see_to_speaker();
   if (!is_speaker()) {
     local_->ask(inquiry);

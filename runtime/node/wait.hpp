@@ -60,8 +60,11 @@ class Ladder {
       bell.sleepers.fetch_add(1, std::memory_order_relaxed);
       // An increment that is sequentially consistent by itself lets later loads pass it on Arm.
       std::atomic_thread_fence(std::memory_order_seq_cst);
-      const bool is_ready = ready();
-      if (!is_ready) sleep_on(bell, seen, sleep_limit);
+      bool is_ready = ready();
+      if (!is_ready) {
+        sleep_on(bell, seen, sleep_limit);
+        is_ready = ready();  // who looks after all is over finds others gone, as they should be
+      }
       bell.sleepers.fetch_sub(1, std::memory_order_relaxed);
       return is_ready ? Waited::ready : Waited::look;
     }
