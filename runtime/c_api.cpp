@@ -361,10 +361,7 @@ lockstep_status_t lockstep_trigger_on_signal(lockstep_session_t session, int sig
 lockstep_status_t lockstep_trigger_before_end(lockstep_session_t session, int64_t margin_ns) {
   if (!is_live(session)) return refuse(session);
   if (margin_ns < 0) return invalid("margin_ns is negative");
-  return guard([&] {
-    of(session)->watch().before_end(margin_ns);
-    return LOCKSTEP_OK;
-  });
+  return guard([&] { return pass_on(of(session)->trigger_before_end(margin_ns)); });
 }
 
 lockstep_status_t lockstep_time_left(lockstep_session_t session, int64_t* left_ns_p) {

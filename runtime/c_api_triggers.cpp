@@ -150,4 +150,17 @@ lockstep_status_t lockstep_trigger_bind_signal(lockstep_trigger_t trigger, int s
   return guard([&] { return pass_on(the_session.load()->trigger_on_signal(signal, of(trigger))); });
 }
 
+lockstep_status_t lockstep_trigger_bind_file(lockstep_trigger_t trigger, const char* path) {
+  if (!is_live(trigger)) return refuse_trigger(trigger);
+  if (path == nullptr) return invalid("path is NULL");
+  return guard([&] { return pass_on(the_session.load()->trigger_on_file(path, *of(trigger))); });
+}
+
+lockstep_status_t lockstep_trigger_bind_end(lockstep_trigger_t trigger, int64_t margin_ns) {
+  if (!is_live(trigger)) return refuse_trigger(trigger);
+  if (margin_ns < 0) return invalid("margin_ns is negative");
+  return guard(
+      [&] { return pass_on(the_session.load()->trigger_before_end(margin_ns, of(trigger))); });
+}
+
 }  // extern "C"

@@ -66,6 +66,8 @@ const char* reason_name(std::int32_t reason) {
       return "suspend";
     case LOCKSTEP_REASON_RESUME:
       return "resume";
+    case LOCKSTEP_REASON_FILE:
+      return "file";
     default:
       return "unknown";
   }

@@ -58,6 +58,8 @@ class Session {
   lifecycle::Watch& watch() noexcept { return watch_; }
   /// For the job's trigger of that name; nullptr: the one without.
   Status trigger_on_signal(int signal, Trigger* trigger = nullptr);
+  Status trigger_on_file(std::string_view path, Trigger& trigger);
+  Status trigger_before_end(Nanos margin, Trigger* trigger = nullptr);
   void set_trigger();
   Result<bool> check_trigger(const Call& call);
   /// After Triggers::poll_quickly() has said that there is something to look at.
@@ -82,6 +84,7 @@ class Session {
   /// The same for who has to speak for its node since its leader is gone. Any thread.
   Result<progress::Port*> make_reachable();
   void release(Group* group);
+  Status check_is_jobs(const Trigger* trigger) const;
   Result<bool> keep_in_record(Result<bool> fired);
   void write_record() const;
   void carry_out_requeue();

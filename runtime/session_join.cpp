@@ -81,8 +81,15 @@ class Session::Joiner {
 
   Status watch() {
     check_record();
-    session_.job_->triggers().unnamed();
-    session_.job_->triggers().listen_to(session_.watch_);
+    Triggers& triggers = session_.job_->triggers();
+    triggers.listen_to(session_.watch_);
+    Trigger& unnamed = triggers.unnamed();
+    if (!session_.config_.trigger_file.empty()) {
+      if (Status status = triggers.bind_file(unnamed, session_.config_.trigger_file);
+          !status.ok()) {
+        return status;
+      }
+    }
     lifecycle::tell_of_signals([](void* job) { static_cast<Group*>(job)->want_meeting(); },
                                session_.job_.get());
     session_.record_.started = std::time(nullptr);
@@ -92,7 +99,8 @@ class Session::Joiner {
       session_.adviser_.start(session_.config_, environment_, session_.is_attached());
       session_.watch_.listen_to(session_.page_.head().requests);
       session_.job_->look_out([&session = session_] {
-        if (session.watch_.has_news()) session.job_->want_meeting();
+        const bool is_touched = session.job_->triggers().look_at_files();
+        if (session.watch_.has_news() || is_touched) session.job_->want_meeting();
       });
     }
     return session_.watch_.start(session_.config_, environment_, who().rank == 0);

@@ -3,16 +3,34 @@
 
 namespace lockstep {
 
+/// Of the job's group, or none.
+Status Session::check_is_jobs(const Trigger* trigger) const {
+  if (trigger == nullptr || &trigger->owner() == &job_->triggers()) return {};
+  return {
+      LOCKSTEP_E_INVALID,
+      "only triggers of the job's group hear of signals, files and the time, and this one is of "
+      "another group; make it with lockstep_session_job()"};
+}
+
 Status Session::trigger_on_signal(int signal, Trigger* trigger) {
   Triggers& triggers = job_->triggers();
-  if (trigger != nullptr && &trigger->owner() != &triggers) {
-    return {LOCKSTEP_E_INVALID,
-            "only triggers of the job's group hear of signals, and this one is of another group; "
-            "make it with lockstep_session_job()"};
-  }
+  if (Status status = check_is_jobs(trigger); !status.ok()) return status;
   if (Status status = watch_.on_signal(signal); !status.ok()) return status;
   triggers.bind(trigger != nullptr ? *trigger : triggers.unnamed(), signal);
   if (identity().rank == 0) adviser_.await(signal);
+  return {};
+}
+
+Status Session::trigger_on_file(std::string_view path, Trigger& trigger) {
+  if (Status status = check_is_jobs(&trigger); !status.ok()) return status;
+  return job_->triggers().bind_file(trigger, path);
+}
+
+Status Session::trigger_before_end(Nanos margin, Trigger* trigger) {
+  if (Status status = check_is_jobs(trigger); !status.ok()) return status;
+  Triggers& triggers = job_->triggers();
+  triggers.bind_end(trigger != nullptr ? *trigger : triggers.unnamed());
+  watch_.before_end(margin);
   return {};
 }
 

@@ -106,8 +106,11 @@ Result<Trigger*> Triggers::open(std::string_view name, const trigger::Rules& rul
 }
 
 void Triggers::close(Trigger& trigger) {
-  std::lock_guard lock(mutex_);
-  if (--trigger.opened_ == 0) trigger.signals_ = 0;
+  {
+    std::lock_guard lock(mutex_);
+    if (--trigger.opened_ > 0) return;
+  }
+  unbind(trigger);
 }
 
 Trigger& Triggers::unnamed() {
@@ -115,12 +118,6 @@ Trigger& Triggers::unnamed() {
   std::lock_guard lock(mutex_);
   unnamed_ = triggers_.emplace_back(std::make_unique<Trigger>(*this, "", kUnnamedRules)).get();
   return *unnamed_;
-}
-
-void Triggers::bind(Trigger& trigger, int signal) {
-  std::lock_guard lock(mutex_);
-  for (const auto& other : triggers_) other->signals_ &= ~lifecycle::signal_bit(signal);
-  trigger.signals_ |= lifecycle::signal_bit(signal);
 }
 
 void Triggers::set(Trigger& trigger, const TriggerCause& cause) {
@@ -146,33 +143,6 @@ void Triggers::count_untold() {
                     triggers_.begin(), triggers_.end(),
                     [](const auto& trigger) { return trigger->untold_.has_value(); })),
                 std::memory_order_release);
-}
-
-void Triggers::take_sources(const Call& call) {
-  if (watch_ == nullptr || watch_->is_quiet()) return;
-  std::lock_guard lock(mutex_);
-  const auto take = [&](Trigger& trigger, const lifecycle::Interest& interest) {
-    std::optional<lifecycle::Notice> notice = watch_->take(interest);
-    if (!notice) return;
-    record(trigger, {.time = now_since_1970(), .notice = std::move(*notice)});
-  };
-  lifecycle::Signals bound = 0;
-  for (const auto& trigger : triggers_) {
-    if (trigger->opened_ == 0 || trigger.get() == unnamed_) continue;
-    bound |= trigger->signals_;
-    take(*trigger, {.signals = trigger->signals_,
-                    .requests = trigger->name_,
-                    .any_request = false,
-                    .time = false});
-  }
-  if (unnamed_ == nullptr) return;
-  // A request for the check of a name waits for that, and any request for who checks at all.
-  const bool is_its_own =
-      (call.operation == Operation::check_trigger || call.operation == Operation::poll_trigger) &&
-      call.name != nullptr;
-  take(*unnamed_, {.signals = ~bound,
-                   .requests = is_its_own ? call.name : "",
-                   .any_request = is_unnamed_checked_});
 }
 
 bool Triggers::consume(Trigger& trigger, std::uint64_t number) {

@@ -19,6 +19,7 @@
 
 #include "lockstep/lockstep.h"
 #include "runtime/base/result.hpp"
+#include "runtime/lifecycle/touched_file.hpp"
 #include "runtime/lifecycle/watch.hpp"
 #include "runtime/node/poll_board.hpp"
 #include "runtime/trigger/rules.hpp"
@@ -97,6 +98,13 @@ class Triggers {
   void listen_to(lifecycle::Watch& watch) noexcept { watch_ = &watch; }
   /// This signal sets that trigger; those who catch it ask lifecycle::Watch.
   void bind(Trigger& trigger, int signal);
+  /// Who touches this file sets that trigger, which had none, or another one.
+  Status bind_file(Trigger& trigger, std::string_view path);
+  /// The time sets that trigger, when lifecycle::Watch says so.
+  void bind_end(Trigger& trigger);
+  /// Looks at the files if it is time for that. True: one was touched, and waits to be told. Any
+  /// thread.
+  bool look_at_files();
 
   /// If the group breaks because a member is lost, the next check or poll of the trigger fires,
   /// once, instead of failing. To be called on all members.
@@ -147,7 +155,14 @@ class Triggers {
   };
   using Board = std::map<std::uint64_t, Entry>;
 
+  struct WatchedFile {
+    Trigger* trigger;
+    lifecycle::TouchedFile file;
+  };
+
   Trigger* find(std::uint64_t id) const;
+  void unbind(Trigger& trigger);
+  lifecycle::Signals signals_of(const Trigger& trigger) const;
   std::size_t open_count() const;
   void forget_closed();
   std::string title_of(std::span<Trigger* const> triggers);
@@ -176,6 +191,11 @@ class Triggers {
   Trigger* unnamed_ = nullptr;
   bool is_unnamed_checked_ = false;
   std::uint64_t meets_in_ = 0;  ///< number of the poll that tells; 0: a check does
+  std::atomic<Trigger*> timed_{nullptr};  ///< hears of the time; nullptr: the unnamed one
+  // Looking may take long, where a file server is away: the one above is not held meanwhile.
+  std::mutex files_mutex_;
+  std::vector<WatchedFile> files_;
+  std::atomic<Nanos> next_file_look_{kNever};  ///< never: there are none
   Board board_;
   std::vector<Trigger*> checked_;  ///< last
   std::string checked_title_;

@@ -190,6 +190,10 @@ constexpr std::array kSettings = {
     Setting{"LOCKSTEP_TRANSPORT", "auto", "auto or a plugin's name",
             "What carries rounds between nodes. auto: ucx, then pmix_fence.",
             word<&Config::transport>},
+    Setting{"LOCKSTEP_TRIGGER_FILE", "", "a file's path",
+            "Who touches this file sets the trigger; the main process looks once a second. Empty: "
+            "none.",
+            any_text<&Config::trigger_file>},
     Setting{"LOCKSTEP_YIELD", "1ms", kDuration, "How long a wait yields its core before it sleeps.",
             duration<&Config::yield>},
 };

@@ -40,6 +40,7 @@ struct Config {
   Nanos stop_before_end;  ///< kNever: not asked for
   Nanos timeout;
   std::string transport;
+  std::string trigger_file;  ///< a path, or empty
   Nanos yield;
 
   /// All settings from `environment`. Unknown LOCKSTEP_* names are put into `warnings`, each with

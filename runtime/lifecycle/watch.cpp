@@ -108,6 +108,8 @@ Cause Watch::look_into(const Notice& notice) const {
       return look_into_signal(notice.signal);
     case Source::request:
       return {LOCKSTEP_REASON_REQUEST, notice.text};
+    case Source::file:
+      return {LOCKSTEP_REASON_FILE, fmt::format("the file {} was touched", notice.text)};
     case Source::time:
       return {LOCKSTEP_REASON_TIME_LIMIT,
               fmt::format("{} are left before the job's end, {} are needed",

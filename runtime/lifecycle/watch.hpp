@@ -19,14 +19,14 @@
 namespace lockstep::lifecycle {
 
 /// Where a stop comes from; the more urgent, the smaller.
-enum class Source : std::uint8_t { signal, request, time, call };
+enum class Source : std::uint8_t { signal, request, file, time, call };
 
 struct Notice {
   Source source = Source::call;
   int signal = 0;               ///< of Source::signal
   Nanos left = kNever;          ///< to the job's end, as far as it is known
   request::Taken requests = 0;  ///< to be answered, also if something more urgent came with them
-  std::string text{};           ///< of Source::request: who and why; of Source::call: why
+  std::string text{};           ///< of Source::request: who and why; ::file: its path; ::call: why
 };
 
 /// What a trigger wants to hear of.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -94,6 +95,18 @@ class Trigger {
   void on_loss() { detail::check(lockstep_trigger_bind_loss(handle_)); }
   /// The signal sets it; a trigger of the job's group only.
   void on_signal(int signal) { detail::check(lockstep_trigger_bind_signal(handle_, signal)); }
+  /// Who touches this file sets it; a trigger of the job's group only.
+  void on_file(const std::string& path) {
+    if (path.size() != std::char_traits<char>::length(path.c_str())) {
+      throw UsageError(LOCKSTEP_E_INVALID, "the path of a trigger's file has a NUL in it");
+    }
+    detail::check(lockstep_trigger_bind_file(handle_, path.c_str()));
+  }
+  /// It is set once less than `margin`, or than another save takes, is left to the job's time
+  /// limit; a trigger of the job's group only.
+  void before_end(std::chrono::nanoseconds margin) {
+    detail::check(lockstep_trigger_bind_end(handle_, margin.count()));
+  }
   /// Makes room for another one; copies are not to be used any more.
   void close() { lockstep_trigger_close(handle_); }
 

@@ -20,6 +20,7 @@ enum class Reason : std::int32_t {
   suspend = LOCKSTEP_REASON_SUSPEND,
   resume = LOCKSTEP_REASON_RESUME,
   loss = LOCKSTEP_REASON_LOSS,
+  file = LOCKSTEP_REASON_FILE,
 };
 
 enum class Requeue {

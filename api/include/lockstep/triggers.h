@@ -130,6 +130,32 @@ LOCKSTEP_API lockstep_status_t lockstep_trigger_bind_loss(lockstep_trigger_t tri
  * @return LOCKSTEP_OK; LOCKSTEP_E_INVALID: another signal, or another group's trigger. */
 LOCKSTEP_API lockstep_status_t lockstep_trigger_bind_signal(lockstep_trigger_t trigger, int signal);
 
+/** From now on who touches that file sets this trigger, which must be one of
+ * lockstep_session_job(), as if rank 0 had: when the file appears, is written to, or another is put
+ * in its place. The report has reason LOCKSTEP_REASON_FILE. A file that is there already does not
+ * count until it is touched, and one that goes never does. lockstep only looks at it: it stays
+ * where it is, and may be touched again.
+ *
+ * Rank 0 alone looks, once a second: at its checks, and, once it polls, on a thread of its own.
+ * What the others name does not matter, but all may call this alike. A file that is not there, or
+ * whose folder is not, is no error: it may come. On a network file system rank 0 sees what its node
+ * sees, which may be up to a minute behind.
+ *
+ * A trigger has one file: another takes its place. Local; the thread that uses the group.
+ *
+ * @param path  A relative one is looked for from where the program is now.
+ * @return LOCKSTEP_OK; LOCKSTEP_E_INVALID: empty or longer than a path can be, or another group's
+ *         trigger; LOCKSTEP_E_IO: relative, and the working folder is gone; LOCKSTEP_E_RESOURCE. */
+LOCKSTEP_API lockstep_status_t lockstep_trigger_bind_file(lockstep_trigger_t trigger,
+                                                          const char *path);
+
+/** As lockstep_trigger_before_end(), but it sets this trigger, which must be one of
+ * lockstep_session_job(), and no other: the last to ask is the one that is told. Once the trigger
+ * is closed, the time is for the one without a name.
+ * @return LOCKSTEP_OK; LOCKSTEP_E_INVALID: a negative margin, or another group's trigger. */
+LOCKSTEP_API lockstep_status_t lockstep_trigger_bind_end(lockstep_trigger_t trigger,
+                                                         int64_t margin_ns);
+
 #ifdef __cplusplus
 }
 #endif

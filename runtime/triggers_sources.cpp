@@ -1,0 +1,103 @@
+// What sets a group's triggers beside the program: signals, requests, files and the time.
+#include <algorithm>
+
+#include "runtime/group.hpp"
+#include "runtime/triggers.hpp"
+
+namespace lockstep {
+namespace {
+
+/// A check in a tight loop must not become a load on a file server.
+constexpr Nanos kFileLookPause = kSecond;
+
+}  // namespace
+
+void Triggers::bind(Trigger& trigger, int signal) {
+  std::lock_guard lock(mutex_);
+  for (const auto& other : triggers_) other->signals_ &= ~lifecycle::signal_bit(signal);
+  trigger.signals_ |= lifecycle::signal_bit(signal);
+}
+
+Status Triggers::bind_file(Trigger& trigger, std::string_view path) {
+  Result<lifecycle::TouchedFile> file = lifecycle::TouchedFile::at(path);
+  if (!file.ok()) return file.status();
+  if (group_.rank() != 0) return {};
+  std::lock_guard lock(files_mutex_);
+  std::erase_if(files_, [&](const WatchedFile& one) { return one.trigger == &trigger; });
+  files_.push_back({&trigger, std::move(*file)});
+  next_file_look_ = now();
+  return {};
+}
+
+void Triggers::bind_end(Trigger& trigger) {
+  timed_ = &trigger;
+}
+
+void Triggers::unbind(Trigger& trigger) {
+  Trigger* timed = &trigger;
+  timed_.compare_exchange_strong(timed, nullptr);
+  {
+    std::lock_guard lock(mutex_);
+    trigger.signals_ = 0;
+  }
+  std::lock_guard lock(files_mutex_);
+  std::erase_if(files_, [&](const WatchedFile& one) { return one.trigger == &trigger; });
+  if (files_.empty()) next_file_look_ = kNever;
+}
+
+bool Triggers::look_at_files() {
+  const Nanos next = next_file_look_.load(std::memory_order_relaxed);
+  if (next == kNever || now() < next) return false;
+  std::unique_lock files(files_mutex_, std::try_to_lock);
+  if (!files || files_.empty()) return false;  // another thread looks
+  bool is_any = false;
+  for (WatchedFile& one : files_) {
+    if (!one.file.was_touched()) continue;
+    std::lock_guard lock(mutex_);
+    record(*one.trigger, {.time = now_since_1970(),
+                          .notice = {.source = lifecycle::Source::file,
+                                     .left = watch_->left(),
+                                     .text = one.file.shown()}});
+    is_any = true;
+  }
+  next_file_look_ = after(now(), kFileLookPause);
+  return is_any;
+}
+
+/// The unnamed one hears of those that no other is bound to.
+lifecycle::Signals Triggers::signals_of(const Trigger& trigger) const {
+  if (&trigger != unnamed_) return trigger.signals_;
+  lifecycle::Signals others = 0;
+  for (const auto& other : triggers_) {
+    if (other.get() != unnamed_) others |= other->signals_;
+  }
+  return ~others;
+}
+
+void Triggers::take_sources(const Call& call) {
+  look_at_files();
+  if (watch_ == nullptr || watch_->is_quiet()) return;
+  std::lock_guard lock(mutex_);
+  const Trigger* const bound = timed_;
+  const Trigger* const timed = bound != nullptr ? bound : unnamed_;
+  const auto take = [&](Trigger& trigger, std::string_view requests, bool any_request) {
+    std::optional<lifecycle::Notice> notice = watch_->take({.signals = signals_of(trigger),
+                                                            .requests = requests,
+                                                            .any_request = any_request,
+                                                            .time = &trigger == timed});
+    if (!notice) return;
+    record(trigger, {.time = now_since_1970(), .notice = std::move(*notice)});
+  };
+  for (const auto& trigger : triggers_) {
+    if (trigger->opened_ == 0 || trigger.get() == unnamed_) continue;
+    take(*trigger, trigger->name_, false);
+  }
+  if (unnamed_ == nullptr) return;
+  // A request for the check of a name waits for that, and any request for who checks at all.
+  const bool is_its_own =
+      (call.operation == Operation::check_trigger || call.operation == Operation::poll_trigger) &&
+      call.name != nullptr;
+  take(*unnamed_, is_its_own ? call.name : "", is_unnamed_checked_);
+}
+
+}  // namespace lockstep
