@@ -1,15 +1,21 @@
-// What training loops do with triggers: stop when nothing gets better, save every so often. On top
-// of lockstep/lockstep.hpp, which does not include it.
+// What training loops do with triggers: stop when nothing gets better, save every so often, stop
+// cleanly whoever asks. On top of lockstep/lockstep.hpp, which does not include it.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "lockstep/lockstep.hpp"
 
@@ -135,6 +141,116 @@ class EverySoOften {
   Clock clock_;
   std::chrono::steady_clock::time_point last_;
   std::uint64_t calls_ = 0;  ///< since it was last due
+};
+
+struct CleanStopOptions {
+  std::vector<int> signals{};  ///< instead of ending the process: {SIGTERM, SIGUSR1}
+  /// Stop when less than this is left to the job's end, or than another save takes, by the longest
+  /// so far and half as much on top. Nothing: the end does not count.
+  std::optional<std::chrono::nanoseconds> margin{};
+  std::string file{};         ///< who touches it stops the job; empty: none
+  std::string name = "stop";  ///< of the trigger: `lockstep trigger JOB stop`
+};
+
+/// Stops all ranks in the same step, whoever asks for it and however, and saves once:
+///
+///   CleanStop stop(job, {.signals = {SIGTERM}, .margin = 60s, .file = "run/stop"});
+///   stop.on_stop([&] { checkpoints.save(step); });
+///   for (step = 0; !stop.poll(step); ++step) train(step);
+///   job.print(stop.report().text);
+///
+/// To be made by all ranks alike, and to end before the session. Once it has stopped, poll() and
+/// check() are true without asking anybody: inner loops end, then outer ones.
+class CleanStop {
+ public:
+  explicit CleanStop(Session& session, const CleanStopOptions& options = {})
+      : trigger_(session.trigger(options.name)) {
+    try {
+      for (const int signal : options.signals) trigger_.on_signal(signal);
+      if (options.margin) trigger_.before_end(*options.margin);
+      if (!options.file.empty()) trigger_.on_file(options.file);
+    } catch (...) {
+      trigger_.close();
+      throw;
+    }
+  }
+  ~CleanStop() { trigger_.close(); }
+  CleanStop(const CleanStop&) = delete;
+  CleanStop& operator=(const CleanStop&) = delete;
+
+  /// To be run when it stops, on every rank, after those that were added before.
+  void on_stop(std::function<void()> hook) { hooks_.push_back(std::move(hook)); }
+
+  /// Asks all to stop. Local, any thread.
+  void set(const std::string& reason, std::uint64_t value = 0,
+           const Where& where = Where::current()) {
+    if (!has_stopped()) trigger_.set(reason, value, step_, where);
+  }
+
+  /// Is it time to stop? The same answer on all ranks in the same call; `step` is for the reports.
+  /// When it is, all hooks run before this returns. If one throws, the others run all the same;
+  /// then this throws what it threw, or, if there were several, a std::runtime_error that has all
+  /// texts.
+  bool check(std::uint64_t step, const Options& options = {},
+             const Where& where = Where::current()) {
+    step_ = step;
+    return has_stopped() || settle(trigger_.check(options, where));
+  }
+  /// The same, free while nobody asks.
+  bool poll(std::uint64_t step, const Options& options = {},
+            const Where& where = Where::current()) {
+    step_ = step;
+    return has_stopped() || settle(trigger_.poll(options, where));
+  }
+  /// What check() and poll() do with the answer, for who checks trigger() together with others.
+  bool settle(bool has_fired) {
+    if (!has_fired) return false;
+    since_ = std::chrono::steady_clock::now();
+    has_stopped_ = true;
+    run_hooks();
+    return true;
+  }
+
+  bool has_stopped() const noexcept { return has_stopped_; }
+  /// Of the last check() or poll(): once it has stopped, where.
+  std::uint64_t step() const noexcept { return step_; }
+  /// Why it has stopped; the same on all ranks.
+  TriggerReport report() const { return trigger_.report(); }
+  /// What is left to the job's end, as it was known on the rank that the report names, less what
+  /// has passed since. Nothing: there is no end that anybody knows of.
+  std::optional<std::chrono::nanoseconds> left() const {
+    const auto left = report().left;
+    if (!left) return std::nullopt;
+    return *left - (std::chrono::steady_clock::now() - since_);
+  }
+  Trigger& trigger() noexcept { return trigger_; }
+
+ private:
+  void run_hooks() {
+    std::exception_ptr first;
+    std::size_t failures = 0;
+    std::string texts;
+    for (std::size_t i = 0; i < hooks_.size(); ++i) {
+      try {
+        hooks_[i]();
+      } catch (...) {
+        if (!first) first = std::current_exception();
+        texts += (++failures > 1 ? "; hook " : "hook ") + std::to_string(i + 1) + ": " +
+                 detail::Thrown::now().text;
+      }
+    }
+    if (failures == 1) std::rethrow_exception(first);
+    if (failures > 1) {
+      throw std::runtime_error(std::to_string(failures) + " of " + std::to_string(hooks_.size()) +
+                               " hooks of a stop failed: " + texts);
+    }
+  }
+
+  Trigger trigger_;
+  std::vector<std::function<void()>> hooks_;
+  std::atomic<std::uint64_t> step_{0};  // set() may be another thread's
+  std::atomic<bool> has_stopped_{false};
+  std::chrono::steady_clock::time_point since_{};  ///< it has stopped
 };
 
 }  // namespace lockstep
