@@ -200,10 +200,14 @@ Result<std::unique_ptr<progress::Leader>> Group::make_leader(std::vector<Rank> l
 Group::~Group() {
   lookout_.reset();
   settle_sections();
+  const bool is_whole = !local_->is_broken();
+  if (is_whole) triggers_->log_unheard();
   local_->leave();
   speaker_.reset();
   leader_.reset();
-  around_.page.release_block(block_);
+  if (!around_.page.leave_block(block_)) return;
+  if (is_whole) compare_polls();
+  around_.page.free_block(block_);
 }
 
 Status Group::arrive(const Call& call, const node::Words& mine, Nanos start) {

@@ -232,6 +232,7 @@ class Group {
   void look_for_dead();
   std::string last_call(std::uint32_t local_member) const;
   void urge_speaker();
+  void compare_polls() const;
   void see_to_speaker();
   void poll_port() noexcept;
   void give_up_round(Watch& watch, Nanos time);

@@ -1,4 +1,10 @@
 // Polls that have something to look at: who names the poll in which all meet, and who waits for it.
+// And a look back at the end.
+#include <algorithm>
+#include <map>
+#include <span>
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "runtime/group_watch.hpp"
@@ -13,6 +19,28 @@ namespace {
 constexpr Nanos kLookPause = 100 * kMillisecond;
 /// How late those who do not poll.
 constexpr Nanos kIdlePause = kSecond;
+
+/// "rank 3 120 times, the others 1000": what most have is said last. Empty: all are alike.
+std::string odd_counts(std::span<const Rank> ranks, std::span<const std::uint64_t> counts) {
+  std::map<std::uint64_t, std::size_t> owners;
+  for (const std::uint64_t count : counts) ++owners[count];
+  if (owners.size() < 2) return {};
+  const auto common = std::max_element(owners.begin(), owners.end(), [](auto& a, auto& b) {
+    return std::pair(a.second, a.first) < std::pair(b.second, b.first);
+  });
+  constexpr std::size_t kNamed = 8;
+  const std::size_t odd = counts.size() - common->second;
+  std::string text;
+  std::size_t named = 0;
+  for (std::size_t i = 0; i < ranks.size() && named < kNamed; ++i) {
+    if (counts[i] == common->first) continue;
+    text += fmt::format("rank {} {} times, ", ranks[i], counts[i]);
+    ++named;
+  }
+  if (odd > named) text += fmt::format("{} more otherwise, ", odd - named);
+  return text + fmt::format("the other{} {}", common->second == 1 ? "" : "s", common->first);
+}
+
 }  // namespace
 
 /// A quick poll looks at one word. Whoever speaks for a node has to hear when that changes, and
@@ -136,6 +164,21 @@ Status Group::look_at_poll(Watch& watch, Nanos time) {
   return {LOCKSTEP_E_DEADLINE,
           fmt::format("{}: no answer from all nodes within {:.3g} s on where to meet",
                       watch.call.text(), static_cast<double>(time - watch.start) / kSecond)};
+}
+
+/// By the last member here to leave: nobody polls any more.
+void Group::compare_polls() const {
+  const PollBoard& board = local_->polls();
+  std::vector<std::uint64_t> counts;
+  for (std::uint32_t member = 0; member < local_ranks_.size(); ++member) {
+    counts.push_back(board.entered(member));
+  }
+  const std::string odd = odd_counts(local_ranks_, counts);
+  if (odd.empty()) return;
+  log::warn(
+      "ranks polled unequally often: {}; all have to, or they wait for each other once a trigger "
+      "is set",
+      odd);
 }
 
 }  // namespace lockstep

@@ -154,6 +154,7 @@ bool Triggers::consume(Trigger& trigger, std::uint64_t number) {
   trigger.told_.reset();
   trigger.is_due_.store(false, std::memory_order_release);
   board_.erase(found);
+  has_fired_ = true;
   return true;
 }
 

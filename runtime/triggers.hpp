@@ -142,6 +142,8 @@ class Triggers {
 
   /// Of the last time that it fired.
   std::optional<lockstep_trigger_report_t> last(const Trigger& trigger) const;
+  /// Logs what this member had set and nobody will hear of, at the end of the group.
+  void log_unheard();
   /// How often it has been checked.
   std::uint64_t checks(const Trigger& trigger) const noexcept {
     return trigger.checks_.load(std::memory_order_relaxed);
@@ -190,7 +192,9 @@ class Triggers {
   std::vector<std::unique_ptr<Trigger>> triggers_;
   Trigger* unnamed_ = nullptr;
   bool is_unnamed_checked_ = false;
-  std::uint64_t meets_in_ = 0;  ///< number of the poll that tells; 0: a check does
+  std::uint64_t meets_in_ = 0;            ///< number of the poll that tells; 0: a check does
+  bool has_fired_ = false;                ///< any of them
+  bool has_failed_ = false;               ///< the last tell(), and the program knows
   std::atomic<Trigger*> timed_{nullptr};  ///< hears of the time; nullptr: the unnamed one
   // Looking may take long, where a file server is away: the one above is not held meanwhile.
   std::mutex files_mutex_;

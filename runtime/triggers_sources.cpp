@@ -1,7 +1,11 @@
 // What sets a group's triggers beside the program: signals, requests, files and the time.
 #include <algorithm>
 
+#include <fmt/format.h>
+
+#include "runtime/config/signal_names.hpp"
 #include "runtime/group.hpp"
+#include "runtime/observe/log.hpp"
 #include "runtime/triggers.hpp"
 
 namespace lockstep {
@@ -98,6 +102,33 @@ void Triggers::take_sources(const Call& call) {
       (call.operation == Operation::check_trigger || call.operation == Operation::poll_trigger) &&
       call.name != nullptr;
   take(*unnamed_, is_its_own ? call.name : "", is_unnamed_checked_);
+}
+
+/// A signal reaches the ranks one after the other, and who asks may ask twice: once a trigger has
+/// fired, what comes from elsewhere is most likely about the same.
+void Triggers::log_unheard() {
+  if (has_failed_) return;
+  std::lock_guard lock(mutex_);
+  for (const auto& trigger : triggers_) {
+    std::optional<Trigger::Set> set = trigger->untold_;
+    if (trigger->is_due()) trigger->merge(set, trigger->told_);
+    if (watch_ != nullptr) {
+      if (const auto signal = lifecycle::take_signal(signals_of(*trigger))) {
+        trigger->merge(
+            set, Trigger::Set{.notice = {.source = lifecycle::Source::signal, .signal = *signal}});
+      }
+    }
+    if (!set || (has_fired_ && set->notice.source != lifecycle::Source::call)) continue;
+    // A signal's sense is the scheduler's to know, who is not asked for this.
+    const std::string why = set->notice.source == lifecycle::Source::signal
+                                ? signal_name(set->notice.signal)
+                            : watch_ != nullptr ? watch_->look_into(set->notice).text
+                                                : set->notice.text;
+    log::warn("{} was set{}{}, and nobody checked or polled it any more",
+              trigger->name_.empty() ? "the trigger without a name"
+                                     : fmt::format("trigger '{}'", trigger->name_),
+              set->site.empty() ? "" : " at " + set->site, why.empty() ? "" : " (" + why + ")");
+  }
 }
 
 }  // namespace lockstep

@@ -48,6 +48,7 @@ Status Triggers::tell(const Call& call) {
   Status status = group_.round(call, {has_words ? bit : 0, {}}, &all);
   if (status.ok() && all.word != 0) status = exchange(call, all.word, mine);
   if (has_words) settle(status.ok());
+  has_failed_ = !status.ok();
   return status;
 }
 

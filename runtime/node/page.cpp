@@ -146,9 +146,12 @@ std::optional<std::uint32_t> Page::find_block(GroupId group) const noexcept {
   return std::nullopt;
 }
 
-void Page::release_block(std::uint32_t index) const noexcept {
-  BlockHead& head = *block(index).head;
-  if (head.holders.fetch_sub(1) == 1) head.group.store(0, std::memory_order_release);
+bool Page::leave_block(std::uint32_t index) const noexcept {
+  return block(index).head->holders.fetch_sub(1) == 1;
+}
+
+void Page::free_block(std::uint32_t index) const noexcept {
+  block(index).head->group.store(0, std::memory_order_release);
 }
 
 void write_site(Site& site, std::string_view text, Nanos since) noexcept {

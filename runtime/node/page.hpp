@@ -256,8 +256,13 @@ class Page {
   /// Takes a free block for `group`; nullopt when all are in use.
   std::optional<std::uint32_t> claim_block(GroupId group, std::uint32_t members) const noexcept;
   std::optional<std::uint32_t> find_block(GroupId group) const noexcept;
-  /// One member gives the block up; the last one frees it.
-  void release_block(std::uint32_t index) const noexcept;
+  /// One member gives the block up. True: it is the last one, and has to free it.
+  bool leave_block(std::uint32_t index) const noexcept;
+  void free_block(std::uint32_t index) const noexcept;
+  /// Both.
+  void release_block(std::uint32_t index) const noexcept {
+    if (leave_block(index)) free_block(index);
+  }
 
  private:
   std::byte* memory_ = nullptr;
