@@ -163,4 +163,20 @@ lockstep_status_t lockstep_trigger_bind_end(lockstep_trigger_t trigger, int64_t 
       [&] { return pass_on(the_session.load()->trigger_before_end(margin_ns, of(trigger))); });
 }
 
+lockstep_status_t lockstep_trigger_bind_rest(lockstep_trigger_t trigger) {
+  if (!is_live(trigger)) return refuse_trigger(trigger);
+  return guard([&] { return pass_on(the_session.load()->trigger_on_anything_else(*of(trigger))); });
+}
+
+lockstep_status_t lockstep_trigger_bind_word(lockstep_trigger_t trigger, uint64_t* word) {
+  if (!is_live(trigger)) return refuse_trigger(trigger);
+  if (reinterpret_cast<std::uintptr_t>(word) % alignof(std::uint64_t) != 0) {
+    return invalid("the word is not aligned: it is a uint64_t, and its address a multiple of 8");
+  }
+  return guard([&] {
+    of(trigger)->owner().bind_word(*of(trigger), word);
+    return LOCKSTEP_OK;
+  });
+}
+
 }  // extern "C"

@@ -60,6 +60,7 @@ class Session {
   Status trigger_on_signal(int signal, Trigger* trigger = nullptr);
   Status trigger_on_file(std::string_view path, Trigger& trigger);
   Status trigger_before_end(Nanos margin, Trigger* trigger = nullptr);
+  Status trigger_on_anything_else(Trigger& trigger);
   void set_trigger();
   Result<bool> check_trigger(const Call& call);
   /// After Triggers::poll_quickly() has said that there is something to look at.

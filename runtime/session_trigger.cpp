@@ -34,6 +34,12 @@ Status Session::trigger_before_end(Nanos margin, Trigger* trigger) {
   return {};
 }
 
+Status Session::trigger_on_anything_else(Trigger& trigger) {
+  if (Status status = check_is_jobs(&trigger); !status.ok()) return status;
+  job_->triggers().bind_rest(trigger);
+  return {};
+}
+
 void Session::set_trigger() {
   job_->triggers().set(job_->triggers().unnamed());
 }

@@ -223,6 +223,7 @@ Result<bool> Triggers::poll(Call call, Trigger& trigger) {
   } else {
     call.name = trigger.title().c_str();
   }
+  if (take_words()) group_.want_meeting();
   Result<bool> meets = group_.meets(call);
   Status status = meets.ok() ? Status{} : meets.status();
   if (meets.ok() && *meets) {

@@ -6,8 +6,10 @@
 // it has to say why if it turns out to be the first. A due trigger stays due until it is consumed.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -102,6 +104,10 @@ class Triggers {
   Status bind_file(Trigger& trigger, std::string_view path);
   /// The time sets that trigger, when lifecycle::Watch says so.
   void bind_end(Trigger& trigger);
+  /// That trigger hears of what the unnamed one would hear of otherwise.
+  void bind_rest(Trigger& trigger);
+  /// Whoever writes anything but 0 to that word sets that trigger; nullptr: nobody does.
+  void bind_word(Trigger& trigger, std::uint64_t* word);
   /// Looks at the files if it is time for that. True: one was touched, and waits to be told. Any
   /// thread.
   bool look_at_files();
@@ -134,7 +140,10 @@ class Triggers {
   void expect_unnamed() noexcept { is_unnamed_checked_ = true; }
 
   /// Polls: free while nothing is set. False: poll() has to look.
-  bool poll_quickly(const Trigger& trigger) noexcept { return polls_.enter() && !trigger.is_due(); }
+  bool poll_quickly(const Trigger& trigger) noexcept {
+    return polls_.enter() && !trigger.is_due() &&
+           std::none_of(words_.begin(), words_.end(), std::mem_fn(&WatchedWord::is_written));
+  }
   /// Of the unnamed one, which has been asked for before.
   bool poll_quickly() noexcept { return poll_quickly(*unnamed_); }
   /// Does it fire in this poll? A meeting of all members, which tells, where they have agreed on.
@@ -162,8 +171,19 @@ class Triggers {
     lifecycle::TouchedFile file;
   };
 
+  struct WatchedWord {
+    Trigger* trigger;
+    std::uint64_t* word;
+
+    bool is_written() const noexcept {
+      return std::atomic_ref(*word).load(std::memory_order_acquire) != 0;
+    }
+  };
+
   Trigger* find(std::uint64_t id) const;
   void unbind(Trigger& trigger);
+  bool take_words();
+  Trigger* rest() const noexcept { return catch_all_ != nullptr ? catch_all_ : unnamed_; }
   lifecycle::Signals signals_of(const Trigger& trigger) const;
   std::size_t open_count() const;
   void forget_closed();
@@ -190,12 +210,14 @@ class Triggers {
   std::atomic<std::size_t> untold_{0};  ///< triggers
   mutable std::mutex mutex_;
   std::vector<std::unique_ptr<Trigger>> triggers_;
+  std::vector<WatchedWord> words_;  ///< of the thread that uses the group
   Trigger* unnamed_ = nullptr;
+  Trigger* catch_all_ = nullptr;  ///< in its place, for sources
   bool is_unnamed_checked_ = false;
   std::uint64_t meets_in_ = 0;            ///< number of the poll that tells; 0: a check does
   bool has_fired_ = false;                ///< any of them
   bool has_failed_ = false;               ///< the last tell(), and the program knows
-  std::atomic<Trigger*> timed_{nullptr};  ///< hears of the time; nullptr: the unnamed one
+  std::atomic<Trigger*> timed_{nullptr};  ///< hears of the time; nullptr: the rest does
   // Looking may take long, where a file server is away: the one above is not held meanwhile.
   std::mutex files_mutex_;
   std::vector<WatchedFile> files_;

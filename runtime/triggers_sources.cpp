@@ -1,4 +1,5 @@
-// What sets a group's triggers beside the program: signals, requests, files and the time.
+// What sets a group's triggers beside the program: signals, requests, files, the time, and words in
+// memory.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -37,12 +38,25 @@ void Triggers::bind_end(Trigger& trigger) {
   timed_ = &trigger;
 }
 
+void Triggers::bind_rest(Trigger& trigger) {
+  std::lock_guard lock(mutex_);
+  catch_all_ = &trigger;
+}
+
+void Triggers::bind_word(Trigger& trigger, std::uint64_t* word) {
+  std::erase_if(words_, [&](const WatchedWord& one) { return one.trigger == &trigger; });
+  if (word != nullptr) words_.push_back({&trigger, word});
+}
+
 void Triggers::unbind(Trigger& trigger) {
+  bind_word(trigger, nullptr);
   Trigger* timed = &trigger;
   timed_.compare_exchange_strong(timed, nullptr);
   {
     std::lock_guard lock(mutex_);
     trigger.signals_ = 0;
+    trigger.minds_loss_ = false;
+    if (catch_all_ == &trigger) catch_all_ = nullptr;
   }
   std::lock_guard lock(files_mutex_);
   std::erase_if(files_, [&](const WatchedFile& one) { return one.trigger == &trigger; });
@@ -58,32 +72,51 @@ bool Triggers::look_at_files() {
   for (WatchedFile& one : files_) {
     if (!one.file.was_touched()) continue;
     std::lock_guard lock(mutex_);
-    record(*one.trigger, {.time = now_since_1970(),
-                          .notice = {.source = lifecycle::Source::file,
-                                     .left = watch_->left(),
-                                     .text = one.file.shown()}});
+    record(
+        one.trigger == unnamed_ ? *rest() : *one.trigger,
+        {.time = now_since_1970(),
+         .notice = {
+             .source = lifecycle::Source::file, .left = watch_->left(), .text = one.file.shown()}});
     is_any = true;
   }
   next_file_look_ = after(now(), kFileLookPause);
   return is_any;
 }
 
-/// The unnamed one hears of those that no other is bound to.
+/// Who writes again before this rank looks is told as one with it; a write is never lost.
+bool Triggers::take_words() {
+  bool is_any = false;
+  for (const WatchedWord& one : words_) {
+    if (!one.is_written()) continue;
+    const std::uint64_t value = std::atomic_ref(*one.word).exchange(0);
+    std::lock_guard lock(mutex_);
+    record(*one.trigger,
+           {.value = value,
+            .time = now_since_1970(),
+            .notice = {.source = lifecycle::Source::word,
+                       .text = fmt::format("{} was written to its word in memory", value)}});
+    is_any = true;
+  }
+  return is_any;
+}
+
+/// The rest hears of those that no other is bound to.
 lifecycle::Signals Triggers::signals_of(const Trigger& trigger) const {
-  if (&trigger != unnamed_) return trigger.signals_;
+  if (&trigger != rest()) return trigger.signals_;
   lifecycle::Signals others = 0;
   for (const auto& other : triggers_) {
-    if (other.get() != unnamed_) others |= other->signals_;
+    if (other.get() != &trigger) others |= other->signals_;
   }
   return ~others;
 }
 
 void Triggers::take_sources(const Call& call) {
+  take_words();
   look_at_files();
   if (watch_ == nullptr || watch_->is_quiet()) return;
   std::lock_guard lock(mutex_);
   const Trigger* const bound = timed_;
-  const Trigger* const timed = bound != nullptr ? bound : unnamed_;
+  const Trigger* const timed = bound != nullptr ? bound : rest();
   const auto take = [&](Trigger& trigger, std::string_view requests, bool any_request) {
     std::optional<lifecycle::Notice> notice = watch_->take({.signals = signals_of(trigger),
                                                             .requests = requests,
@@ -94,20 +127,21 @@ void Triggers::take_sources(const Call& call) {
   };
   for (const auto& trigger : triggers_) {
     if (trigger->opened_ == 0 || trigger.get() == unnamed_) continue;
-    take(*trigger, trigger->name_, false);
+    take(*trigger, trigger->name_, trigger.get() == catch_all_);
   }
   if (unnamed_ == nullptr) return;
   // A request for the check of a name waits for that, and any request for who checks at all.
   const bool is_its_own =
       (call.operation == Operation::check_trigger || call.operation == Operation::poll_trigger) &&
       call.name != nullptr;
-  take(*unnamed_, is_its_own ? call.name : "", is_unnamed_checked_);
+  take(*unnamed_, is_its_own ? call.name : "", is_unnamed_checked_ && catch_all_ == nullptr);
 }
 
 /// A signal reaches the ranks one after the other, and who asks may ask twice: once a trigger has
 /// fired, what comes from elsewhere is most likely about the same.
 void Triggers::log_unheard() {
   if (has_failed_) return;
+  take_words();
   std::lock_guard lock(mutex_);
   for (const auto& trigger : triggers_) {
     std::optional<Trigger::Set> set = trigger->untold_;
@@ -118,7 +152,7 @@ void Triggers::log_unheard() {
             set, Trigger::Set{.notice = {.source = lifecycle::Source::signal, .signal = *signal}});
       }
     }
-    if (!set || (has_fired_ && set->notice.source != lifecycle::Source::call)) continue;
+    if (!set || (has_fired_ && is_from_outside(set->notice.source))) continue;
     // A signal's sense is the scheduler's to know, who is not asked for this.
     const std::string why = set->notice.source == lifecycle::Source::signal
                                 ? signal_name(set->notice.signal)

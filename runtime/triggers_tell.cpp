@@ -225,9 +225,12 @@ lockstep_trigger_report_t Triggers::own_report(std::uint64_t id) const {
     trigger.merge(set, trigger.telling_);
     copy_text(report.name, trigger.name_);
   }
-  lifecycle::Cause cause{LOCKSTEP_REASON_SET, set->notice.text};
+  const lifecycle::Source source = set->notice.source;
+  lifecycle::Cause cause{
+      source == lifecycle::Source::word ? LOCKSTEP_REASON_WORD : LOCKSTEP_REASON_SET,
+      set->notice.text};
   report.left_ns = set->notice.left;
-  if (set->notice.source != lifecycle::Source::call) {
+  if (is_from_outside(source)) {
     cause = watch_->look_into(set->notice);  // may ask the scheduler
   } else {
     if (cause.text.empty()) cause.text = "the program set the trigger";

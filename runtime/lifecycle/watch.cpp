@@ -114,6 +114,8 @@ Cause Watch::look_into(const Notice& notice) const {
       return {LOCKSTEP_REASON_TIME_LIMIT,
               fmt::format("{} are left before the job's end, {} are needed",
                           seconds_text(std::max(notice.left, Nanos{0})), seconds_text(margin()))};
+    case Source::word:
+      return {LOCKSTEP_REASON_WORD, notice.text};
     case Source::call:
       break;
   }

@@ -19,14 +19,19 @@
 namespace lockstep::lifecycle {
 
 /// Where a stop comes from; the more urgent, the smaller.
-enum class Source : std::uint8_t { signal, request, file, time, call };
+enum class Source : std::uint8_t { signal, request, file, time, word, call };
+
+/// Not the program's own doing.
+constexpr bool is_from_outside(Source source) noexcept {
+  return source < Source::word;
+}
 
 struct Notice {
   Source source = Source::call;
   int signal = 0;               ///< of Source::signal
   Nanos left = kNever;          ///< to the job's end, as far as it is known
   request::Taken requests = 0;  ///< to be answered, also if something more urgent came with them
-  std::string text{};           ///< of Source::request: who and why; ::file: its path; ::call: why
+  std::string text{};           ///< of Source::request: who and why; ::file: its path; else: why
 };
 
 /// What a trigger wants to hear of.

@@ -94,6 +94,24 @@ TEST(CleanStop, TheEndOfTheJobStopsItAndNobodyElse) {
   EXPECT_EQ(s.last_trigger().reason, Reason::time_limit);
 }
 
+/// LOCKSTEP_SIGNALS=ALRM
+TEST(CleanStop, TheSettingsStopItAndNobodyElse) {
+  if (std::getenv("LOCKSTEP_SIGNALS") == nullptr) GTEST_SKIP();
+  Session& s = the_session();
+  {
+    CleanStop stop(s);
+    poll_until(stop, [&] {
+      if (s.is_last_process()) raise(SIGALRM);
+    });
+    EXPECT_EQ(stop.report().reason, Reason::signal);
+    EXPECT_EQ(stop.report().signal, SIGALRM);
+    EXPECT_FALSE(s.check_trigger()) << "it was told to the other one";
+  }
+  if (s.is_last_process()) raise(SIGALRM);
+  EXPECT_TRUE(s.check_trigger()) << "when there is no CleanStop any more";
+  EXPECT_EQ(s.last_trigger().signal, SIGALRM);
+}
+
 TEST(CleanStop, AHookThatThrowsIsReportedAfterTheOthersHaveRun) {
   Session& s = the_session();
   CleanStop stop(s);

@@ -6,6 +6,7 @@
 //   told      all of that, and it is told; then a second signal
 //   polls N   rank 3 polls N times, the others 1000 times
 //   touched   rank 0 touches LOCKSTEP_TRIGGER_FILE, and all check until the trigger fires
+//   clean     the same, but a CleanStop stops
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -13,7 +14,7 @@
 #include <fstream>
 #include <string>
 
-#include "lockstep/lockstep.hpp"
+#include "lockstep/stopping.hpp"
 
 int main(int argc, char** argv) {
   try {
@@ -38,12 +39,19 @@ int main(int argc, char** argv) {
       const int polls = job.rank() == 3 && argc > 2 ? std::stoi(argv[2]) : 1000;
       for (int i = 0; i < polls; ++i) (void)job.poll_trigger();
     }
-    if (mode == "touched") {
+    if (mode == "touched" || mode == "clean") {
       const char* const path = std::getenv("LOCKSTEP_TRIGGER_FILE");
       if (job.is_main_process()) std::ofstream(path != nullptr ? path : "").flush();
-      while (!job.check_trigger()) {
+      if (mode == "clean") {
+        lockstep::CleanStop stop(job);
+        while (!stop.check(0)) {
+        }
+        job.print_in_order(stop.report().text + "\n");
+      } else {
+        while (!job.check_trigger()) {
+        }
+        job.print_in_order(job.last_trigger().text + "\n");
       }
-      job.print_in_order(job.last_trigger().text + "\n");
     }
     job.wait_for_everyone();
     return EXIT_SUCCESS;

@@ -63,14 +63,15 @@ TEST(Leave, ComparesThePollsOfANode) {
   }
 }
 
-TEST(TriggerFile, SetsTheTriggerWithoutAName) {
+TEST(TriggerFile, SetsTheTriggerWithoutANameOrWhatStandsInForIt) {
   std::string folder = testing::TempDir() + "lockstep-leave-XXXXXX";
   ASSERT_NE(mkdtemp(folder.data()), nullptr);
-  const Finished finished =
-      job("-n 8 --nodes 2", "touched", "LOCKSTEP_TRIGGER_FILE=" + folder + "/stop");
-  EXPECT_EQ(finished.status, 0) << finished.output;
-  EXPECT_EQ(count(finished.output, "the file " + folder + "/stop was touched\n"), 8u)
-      << finished.output;
+  for (const std::string mode : {"touched", "clean"}) {
+    const std::string path = folder + "/" + mode;
+    const Finished finished = job("-n 8 --nodes 2", mode, "LOCKSTEP_TRIGGER_FILE=" + path);
+    EXPECT_EQ(finished.status, 0) << finished.output;
+    EXPECT_EQ(count(finished.output, "the file " + path + " was touched\n"), 8u) << finished.output;
+  }
   run("rm -rf " + folder);
 }
 

@@ -315,7 +315,8 @@ typedef enum lockstep_reason {
   LOCKSTEP_REASON_SUSPEND = 7,    /**< SIGTSTP: the job is about to be stopped for a while */
   LOCKSTEP_REASON_RESUME = 8,     /**< SIGCONT: it goes on after that */
   LOCKSTEP_REASON_LOSS = 9,       /**< a rank is lost; see lockstep_trigger_bind_loss() */
-  LOCKSTEP_REASON_FILE = 10       /**< somebody touched a file; see lockstep_trigger_bind_file() */
+  LOCKSTEP_REASON_FILE = 10,      /**< somebody touched a file; see lockstep_trigger_bind_file() */
+  LOCKSTEP_REASON_WORD = 11       /**< a kernel, say; see lockstep_trigger_bind_word() */
 } lockstep_reason_t;
 
 #define LOCKSTEP_REASON_TEXT_MAX 256
@@ -323,8 +324,9 @@ typedef enum lockstep_reason {
 #define LOCKSTEP_SITE_MAX 128
 
 /** The most urgent of what made the trigger fire: a signal before a request, a request before a
- * file, a file before the time, the time before a call; then the lower rank before the higher, or,
- * if the trigger has a name, the earlier before the later. The same on all ranks. */
+ * file, a file before the time, the time before a word, a word before a call; then the lower rank
+ * before the higher, or, if the trigger has a name, the earlier before the later. The same on all
+ * ranks. */
 typedef struct lockstep_trigger_report {
   size_t size;    /**< set by the caller: sizeof(lockstep_trigger_report_t) */
   int32_t reason; /**< lockstep_reason_t */

@@ -143,10 +143,12 @@ class EverySoOften {
   std::uint64_t calls_ = 0;  ///< since it was last due
 };
 
+/// Beside what the settings say (LOCKSTEP_SIGNALS, LOCKSTEP_STOP_BEFORE_END, LOCKSTEP_TRIGGER_FILE)
+/// and `lockstep trigger JOB`, which stop it in any case.
 struct CleanStopOptions {
   std::vector<int> signals{};  ///< instead of ending the process: {SIGTERM, SIGUSR1}
   /// Stop when less than this is left to the job's end, or than another save takes, by the longest
-  /// so far and half as much on top. Nothing: the end does not count.
+  /// so far and half as much on top. Nothing: as the setting says.
   std::optional<std::chrono::nanoseconds> margin{};
   std::string file{};         ///< who touches it stops the job; empty: none
   std::string name = "stop";  ///< of the trigger: `lockstep trigger JOB stop`
@@ -166,6 +168,7 @@ class CleanStop {
   explicit CleanStop(Session& session, const CleanStopOptions& options = {})
       : trigger_(session.trigger(options.name)) {
     try {
+      trigger_.on_anything_else();
       for (const int signal : options.signals) trigger_.on_signal(signal);
       if (options.margin) trigger_.before_end(*options.margin);
       if (!options.file.empty()) trigger_.on_file(options.file);

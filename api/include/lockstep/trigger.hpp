@@ -107,6 +107,11 @@ class Trigger {
   void before_end(std::chrono::nanoseconds margin) {
     detail::check(lockstep_trigger_bind_end(handle_, margin.count()));
   }
+  /// All that the trigger without a name would hear of sets it; a trigger of the job's group only.
+  void on_anything_else() { detail::check(lockstep_trigger_bind_rest(handle_)); }
+  /// Who writes anything but 0 there sets it, with that value: a kernel, to memory that the host
+  /// shares. Looked at, and taken back to 0, by this rank's checks and polls. nullptr: no word.
+  void on_word(std::uint64_t* word) { detail::check(lockstep_trigger_bind_word(handle_, word)); }
   /// Makes room for another one; copies are not to be used any more.
   void close() { lockstep_trigger_close(handle_); }
 

@@ -21,6 +21,7 @@ enum class Reason : std::int32_t {
   resume = LOCKSTEP_REASON_RESUME,
   loss = LOCKSTEP_REASON_LOSS,
   file = LOCKSTEP_REASON_FILE,
+  word = LOCKSTEP_REASON_WORD,
 };
 
 enum class Requeue {

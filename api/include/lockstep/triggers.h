@@ -156,6 +156,29 @@ LOCKSTEP_API lockstep_status_t lockstep_trigger_bind_file(lockstep_trigger_t tri
 LOCKSTEP_API lockstep_status_t lockstep_trigger_bind_end(lockstep_trigger_t trigger,
                                                          int64_t margin_ns);
 
+/** From now on this trigger, which must be one of lockstep_session_job(), hears of all that the one
+ * without a name would hear of: the signals, the time limit and the file of the settings, requests
+ * that name nobody, and whatever no other trigger is bound to. The last to ask is the one that is
+ * told. Local; once the trigger is closed, all is for the one without a name again.
+ * @return LOCKSTEP_OK; LOCKSTEP_E_INVALID: another group's trigger. */
+LOCKSTEP_API lockstep_status_t lockstep_trigger_bind_rest(lockstep_trigger_t trigger);
+
+/** From now on who writes a value other than 0 to `word` sets this trigger, with that value, as if
+ * this rank had: a kernel on a GPU, to memory that it shares with the host (cudaHostAlloc with
+ * cudaHostAllocMapped), by one store and without anybody's waiting for it; or another thread. The
+ * report has reason LOCKSTEP_REASON_WORD. This rank looks in its checks and polls, which costs a
+ * load in each, and writes 0 there when it has seen a value: several writes before that are one,
+ * with the last value. What comes when all checks and polls are over is said in a line.
+ *
+ * A trigger of any group; it has one word on each rank: another takes its place. Local; the thread
+ * that uses the group, while no other polls.
+ *
+ * @param word  Readable and writable until the trigger is closed, or another word is bound. NULL:
+ *              none any more.
+ * @return LOCKSTEP_OK; LOCKSTEP_E_INVALID: not aligned to 8 bytes; LOCKSTEP_E_RESOURCE. */
+LOCKSTEP_API lockstep_status_t lockstep_trigger_bind_word(lockstep_trigger_t trigger,
+                                                          uint64_t *word);
+
 #ifdef __cplusplus
 }
 #endif
