@@ -98,9 +98,10 @@ class Session::Joiner {
     if (who().rank == 0) {
       session_.adviser_.start(session_.config_, environment_, session_.is_attached());
       session_.watch_.listen_to(session_.page_.head().requests);
-      session_.job_->look_out([&session = session_] {
-        const bool is_touched = session.job_->triggers().look_at_files();
-        if (session.watch_.has_news() || is_touched) session.job_->want_meeting();
+      // The group itself, as the session has none any more when the group ends.
+      session_.job_->look_out([&watch = session_.watch_, &job = *session_.job_] {
+        const bool is_touched = job.triggers().look_at_files();
+        if (watch.has_news() || is_touched) job.want_meeting();
       });
     }
     return session_.watch_.start(session_.config_, environment_, who().rank == 0);
