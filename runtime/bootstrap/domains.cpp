@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "runtime/bootstrap/kept_signals.hpp"
+
 namespace lockstep::bootstrap {
 namespace {
 
@@ -22,6 +24,7 @@ struct BitmapDeleter {
 using Bitmap = std::unique_ptr<hwloc_bitmap_s, BitmapDeleter>;
 
 Topology load() {
+  const KeptSignals kept;
   hwloc_topology_t raw = nullptr;
   if (hwloc_topology_init(&raw) != 0) return nullptr;
   Topology topology(raw);

@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 
 #include "runtime/bootstrap/bootstrap.hpp"
+#include "runtime/bootstrap/kept_signals.hpp"
 
 namespace lockstep::bootstrap {
 namespace {
@@ -82,6 +83,7 @@ class Pmix final : public Bootstrap {
   ~Pmix() override { detach_now(); }
 
   Status open() {
+    const KeptSignals kept;
     const pmix_status_t status = PMIx_Init(&self_, nullptr, 0);
     if (status != PMIX_SUCCESS) {
       return {LOCKSTEP_E_BOOTSTRAP,

@@ -52,6 +52,12 @@ std::optional<std::vector<int>> read_signals(std::string_view text) {
   return signals;
 }
 
+std::vector<int> usable_signals() {
+  std::vector<int> numbers;
+  for (const Named& one : kUsable) numbers.push_back(one.number);
+  return numbers;
+}
+
 std::string signal_name(int signal) {
   for (const std::span<const Named> list : {std::span<const Named>(kUsable), {kDeadly}}) {
     for (const Named& one : list) {

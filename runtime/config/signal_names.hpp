@@ -16,6 +16,9 @@ std::optional<int> read_signal(std::string_view text);
 /// Names separated by commas; empty text is no signal.
 std::optional<std::vector<int>> read_signals(std::string_view text);
 
+/// All that read_signal() takes.
+std::vector<int> usable_signals();
+
 /// "SIGTERM"; "signal 99" where it has no name.
 std::string signal_name(int signal);
 
