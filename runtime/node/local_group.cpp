@@ -166,7 +166,7 @@ void LocalGroup::release(Epoch epoch, const Words& result) noexcept {
 
 void LocalGroup::break_with(std::span<const std::byte> verdict) noexcept {
   const std::size_t length = std::min(verdict.size(), kVerdictRoom);
-  std::memcpy(block_.verdict, verdict.data(), length);
+  std::copy_n(verdict.data(), length, block_.verdict);
   block_.fate->verdict_length = static_cast<std::uint32_t>(length);
   block_.fate->is_broken.store(1, std::memory_order_release);
   for (std::size_t domain = 0; domain < domain_leaders_.size(); ++domain) {

@@ -4,6 +4,7 @@
 #include <pmix.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdlib>
 
 namespace lockstep::cli::shell {

@@ -75,7 +75,8 @@ const std::map<std::string, std::vector<std::string>>& bad_values() {
 bool takes_any_text(const Setting& setting) {
   return setting.name == std::string_view("LOCKSTEP_INTERFACE") ||
          setting.name == std::string_view("LOCKSTEP_PLUGIN_PATH") ||
-         setting.name == std::string_view("LOCKSTEP_RECORD");
+         setting.name == std::string_view("LOCKSTEP_RECORD") ||
+         setting.name == std::string_view("LOCKSTEP_TRIGGER_FILE");
 }
 
 bool contains(const std::string& text, std::string_view part) {
@@ -125,6 +126,7 @@ TEST(Config, DefaultsAreWhatTheTableSays) {
   EXPECT_EQ(config.switches, "auto");
   EXPECT_EQ(config.timeout, 600 * kSecond);
   EXPECT_EQ(config.transport, "auto");
+  EXPECT_EQ(config.trigger_file, "");
   EXPECT_EQ(config.yield, kMillisecond);
 }
 
