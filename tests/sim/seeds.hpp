@@ -11,6 +11,26 @@
 
 namespace lockstep::sim {
 
+/// Which of the seeds are this process's, where several share them: LOCKSTEP_SHARE=3/16.
+struct Share {
+  std::uint64_t first = 1;
+  std::uint64_t step = 1;
+
+  static Share from_environment() {
+    Share share;
+    if (const char* const text = std::getenv("LOCKSTEP_SHARE"); text != nullptr) {
+      char* rest = nullptr;
+      share.first = std::strtoull(text, &rest, 10);
+      share.step = *rest == '/' ? std::strtoull(rest + 1, nullptr, 10) : 0;
+      if (share.first < 1 || share.first > share.step) {
+        ADD_FAILURE() << "LOCKSTEP_SHARE=" << text << " is no share; the third of 16 is 3/16";
+        return {};
+      }
+    }
+    return share;
+  }
+};
+
 /// Calls body(seed) for 1 .. count and stops at the first seed that fails. A failing seed runs
 /// alone with --gtest_random_seed=SEED. LOCKSTEP_SOAK=100 in the environment: a hundred times as
 /// many.
@@ -19,7 +39,9 @@ void for_seeds(std::uint64_t count, Body&& body) {
   const auto only = static_cast<std::uint64_t>(GTEST_FLAG_GET(random_seed));
   const char* const soak = std::getenv("LOCKSTEP_SOAK");
   if (soak != nullptr) count *= std::strtoull(soak, nullptr, 10);
-  for (std::uint64_t seed = only != 0 ? only : 1; seed <= (only != 0 ? only : count); ++seed) {
+  const Share share = only != 0 ? Share{only} : Share::from_environment();
+  const std::uint64_t last = only != 0 ? only : count;
+  for (std::uint64_t seed = share.first; seed <= last; seed += share.step) {
     body(seed);
     if (testing::Test::HasFailure()) {
       const testing::TestInfo& test = *testing::UnitTest::GetInstance()->current_test_info();
