@@ -59,6 +59,7 @@ std::size_t Triggers::open_count() const {
 
 /// Those that have nothing left to tell, or to explain.
 void Triggers::forget_closed() {
+  count_checks();
   std::erase_if(triggers_, [](const auto& trigger) {
     return trigger->opened_ == 0 && !trigger->untold_ && !trigger->telling_ && !trigger->told_;
   });
@@ -102,6 +103,7 @@ Result<Trigger*> Triggers::open(std::string_view name, const trigger::Rules& rul
   } else {
     ++trigger->opened_;
   }
+  count_due();
   return trigger;
 }
 
@@ -145,6 +147,18 @@ void Triggers::count_untold() {
                 std::memory_order_release);
 }
 
+void Triggers::count_due() {
+  due_ = static_cast<std::size_t>(
+      std::count_if(triggers_.begin(), triggers_.end(),
+                    [](const auto& trigger) { return trigger->opened_ > 0 && trigger->is_due(); }));
+}
+
+void Triggers::count_checks() noexcept {
+  if (uncounted_checks_ == 0) return;
+  for (Trigger* const trigger : checked_) trigger->checks_ += uncounted_checks_;
+  uncounted_checks_ = 0;
+}
+
 bool Triggers::consume(Trigger& trigger, std::uint64_t number) {
   if (!trigger.is_due()) return false;
   std::lock_guard lock(mutex_);
@@ -153,6 +167,7 @@ bool Triggers::consume(Trigger& trigger, std::uint64_t number) {
   trigger.last_->check = number != 0 ? number : checks(trigger);
   trigger.told_.reset();
   trigger.is_due_.store(false, std::memory_order_release);
+  count_due();
   board_.erase(found);
   has_fired_ = true;
   return true;
@@ -169,6 +184,7 @@ std::string Triggers::title_of(std::span<Trigger* const> triggers) {
 
 Status Triggers::check(Call call, std::span<Trigger* const> triggers, std::span<int> fired) {
   if (!std::equal(triggers.begin(), triggers.end(), checked_.begin(), checked_.end())) {
+    count_checks();
     checked_.assign(triggers.begin(), triggers.end());
     checked_title_ = title_of(triggers);
     checked_hash_ = hash_text(checked_title_);
@@ -176,10 +192,15 @@ Status Triggers::check(Call call, std::span<Trigger* const> triggers, std::span<
   call.name = checked_title_.c_str();
   call.name_hash = checked_hash_;
   const Status status = tell(call);
+  ++uncounted_checks_;
+  if (status.ok() && due_ == 0) {  // in nearly all checks, and there may be many triggers in one
+    std::fill(fired.begin(), fired.end(), 0);
+    return {};
+  }
+  count_checks();
   bool one_fires = false;
   for (std::size_t i = 0; i < triggers.size(); ++i) {
     Trigger& trigger = *triggers[i];
-    trigger.checks_.store(checks(trigger) + 1, std::memory_order_relaxed);  // one thread checks
     const bool fires = status.ok() ? trigger.is_due() && consume(trigger)
                                    : fires_for_loss(trigger, status, checks(trigger));
     fired[i] = fires ? 1 : 0;

@@ -71,7 +71,7 @@ class Trigger {
   trigger::Rules rules_;
   std::string title_;
   std::atomic<bool> is_due_{false};
-  std::atomic<std::uint64_t> checks_{0};
+  std::uint64_t checks_ = 0;  ///< of the thread that uses the group
   // All that follows is guarded by the owner's mutex.
   unsigned opened_ = 1;  ///< times
   lifecycle::Signals signals_ = 0;
@@ -153,10 +153,8 @@ class Triggers {
   std::optional<lockstep_trigger_report_t> last(const Trigger& trigger) const;
   /// Logs what this member had set and nobody will hear of, at the end of the group.
   void log_unheard();
-  /// How often it has been checked.
-  std::uint64_t checks(const Trigger& trigger) const noexcept {
-    return trigger.checks_.load(std::memory_order_relaxed);
-  }
+  /// How often it has been checked, by the last count.
+  std::uint64_t checks(const Trigger& trigger) const noexcept { return trigger.checks_; }
 
  private:
   /// What all ranks know alike of a trigger that somebody has set since it last fired.
@@ -190,6 +188,8 @@ class Triggers {
   std::string title_of(std::span<Trigger* const> triggers);
   void record(Trigger& trigger, Trigger::Set set);
   void count_untold();
+  void count_due();
+  void count_checks() noexcept;
   bool fires_for_loss(Trigger& trigger, const Status& status, std::uint64_t number);
   std::vector<trigger::Record> begin_telling();
   void settle(bool is_told);
@@ -223,7 +223,9 @@ class Triggers {
   std::vector<WatchedFile> files_;
   std::atomic<Nanos> next_file_look_{kNever};  ///< never: there are none
   Board board_;
-  std::vector<Trigger*> checked_;  ///< last
+  std::atomic<std::size_t> due_{0};     ///< of those that are open
+  std::uint64_t uncounted_checks_ = 0;  ///< of those that were checked last
+  std::vector<Trigger*> checked_;       ///< last
   std::string checked_title_;
   std::uint64_t checked_hash_ = 0;
 };

@@ -73,6 +73,7 @@ std::vector<Record> Triggers::begin_telling() {
 }
 
 void Triggers::settle(bool is_told) {
+  count_checks();
   std::lock_guard lock(mutex_);
   for (const auto& trigger : triggers_) {
     if (!trigger->telling_) continue;
@@ -257,6 +258,7 @@ void Triggers::post(Board board) {
       trigger->is_due_.store(true, std::memory_order_release);
     }
   }
+  count_due();
 }
 
 }  // namespace lockstep
