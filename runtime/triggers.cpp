@@ -183,7 +183,7 @@ std::string Triggers::title_of(std::span<Trigger* const> triggers) {
 }
 
 Status Triggers::check(Call call, std::span<Trigger* const> triggers, std::span<int> fired) {
-  if (!std::equal(triggers.begin(), triggers.end(), checked_.begin(), checked_.end())) {
+  if (!checks_again(triggers)) {
     count_checks();
     checked_.assign(triggers.begin(), triggers.end());
     checked_title_ = title_of(triggers);

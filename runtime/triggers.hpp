@@ -134,6 +134,10 @@ class Triggers {
   bool consume(Trigger& trigger, std::uint64_t number = 0);
   /// Tells, and consumes these, which are of this group. `fired`: as long; 1 or 0. Collective.
   Status check(Call call, std::span<Trigger* const> triggers, std::span<int> fired);
+  /// Were these the ones that were checked last?
+  bool checks_again(std::span<Trigger* const> triggers) const noexcept {
+    return std::equal(triggers.begin(), triggers.end(), checked_.begin(), checked_.end());
+  }
   /// The same for the unnamed one.
   Result<bool> check_unnamed(const Call& call);
   /// It is checked or polled: only then requests that name nobody are taken.
