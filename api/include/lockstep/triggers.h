@@ -164,8 +164,8 @@ LOCKSTEP_API lockstep_status_t lockstep_trigger_bind_end(lockstep_trigger_t trig
 LOCKSTEP_API lockstep_status_t lockstep_trigger_bind_rest(lockstep_trigger_t trigger);
 
 /** From now on who writes a value other than 0 to `word` sets this trigger, with that value, as if
- * this rank had: a kernel on a GPU, to memory that it shares with the host (cudaHostAlloc with
- * cudaHostAllocMapped), by one store and without anybody's waiting for it; or another thread. The
+ * this rank had: a kernel on a GPU, to memory that it shares with the host (lockstep/device.cuh has
+ * all of that for CUDA), by one store and without anybody's waiting for it; or another thread. The
  * report has reason LOCKSTEP_REASON_WORD. This rank looks in its checks and polls, which costs a
  * load in each, and writes 0 there when it has seen a value: several writes before that are one,
  * with the last value. What comes when all checks and polls are over is said in a line.
