@@ -142,6 +142,7 @@ constexpr lockstep_plugin_t kPlugin = {LOCKSTEP_PLUGIN_ABI,
                                        "loop 1",
                                        "sample: every frame comes back to its sender",
                                        &kTransport,
+                                       nullptr,
                                        nullptr};
 
 }  // namespace

@@ -192,7 +192,8 @@ extern "C" __attribute__((visibility("default"))) const lockstep_plugin_t* locks
                                            PMIx_Get_version(),
                                            "a whole group combines through PMIx fences",
                                            nullptr,
-                                           &kGroupOperation};
+                                           &kGroupOperation,
+                                           nullptr};
   return &plugin;
 }
 

@@ -109,6 +109,7 @@ extern "C" __attribute__((visibility("default"))) const lockstep_plugin_t* locks
                              version,
                              "frames as UCX active messages over the node's networks",
                              &kTransport,
+                             nullptr,
                              nullptr};
   }();
   return &plugin;

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <filesystem>
 #include <set>
 
@@ -16,6 +17,9 @@ namespace {
 constexpr const char* kPrefix = "lockstep_";
 constexpr const char* kSuffix = ".so";
 
+/// The table as it was at first; what was appended since is looked for through `size`.
+constexpr std::size_t kTableFloor = offsetof(lockstep_plugin_t, gpu);
+
 /// The folder this library was loaded from: plugins lie beside it, in a build and when installed.
 std::filesystem::path own_folder() {
   Dl_info info{};
@@ -23,6 +27,11 @@ std::filesystem::path own_folder() {
   if (dladdr(&anchor, &info) == 0 || info.dli_fname == nullptr) return {};
   std::error_code ignored;
   return std::filesystem::weakly_canonical(info.dli_fname, ignored).parent_path();
+}
+
+const lockstep_gpu_t* gpu_of(const lockstep_plugin_t& table) {
+  const bool has_field = table.size >= kTableFloor + sizeof table.gpu;
+  return has_field ? table.gpu : nullptr;
 }
 
 Status check(const lockstep_plugin_t* table, const std::string& path) {
@@ -34,7 +43,7 @@ Status check(const lockstep_plugin_t* table, const std::string& path) {
     return refuse(fmt::format("built for plugin ABI {}, this lockstep has {}; rebuild it",
                               table->abi, LOCKSTEP_PLUGIN_ABI));
   }
-  if (table->size < sizeof(lockstep_plugin_t) || table->name == nullptr) {
+  if (table->size < kTableFloor || table->name == nullptr) {
     return refuse("its table is too short");
   }
   if (table->transport != nullptr && table->transport->size < sizeof(lockstep_transport_t)) {
@@ -44,8 +53,12 @@ Status check(const lockstep_plugin_t* table, const std::string& path) {
       table->group_operation->size < sizeof(lockstep_group_operation_t)) {
     return refuse("its group operation table is too short");
   }
-  if (table->transport == nullptr && table->group_operation == nullptr) {
-    return refuse("it offers neither a transport nor a group operation");
+  const lockstep_gpu_t* const gpu = gpu_of(*table);
+  if (gpu != nullptr && gpu->size < sizeof(lockstep_gpu_t)) {
+    return refuse("its GPU table is too short");
+  }
+  if (table->transport == nullptr && table->group_operation == nullptr && gpu == nullptr) {
+    return refuse("it offers neither a transport nor a group operation, nor knows about GPUs");
   }
   return {};
 }
@@ -78,6 +91,10 @@ Result<std::unique_ptr<Plugin>> Plugin::load(const std::string& path) {
 
 Plugin::~Plugin() {
   dlclose(handle_);
+}
+
+const lockstep_gpu_t* Plugin::gpu() const noexcept {
+  return gpu_of(*table_);
 }
 
 const std::vector<std::string>& preferred() {
@@ -121,6 +138,7 @@ std::vector<Candidate> survey(const Config& config) {
     Result<std::unique_ptr<Plugin>> found = find(name, config);
     if (found.ok()) {
       const lockstep_plugin_t& table = (*found)->table();
+      if (!(*found)->is_transport()) return;  // nothing between nodes
       candidate.version = table.version != nullptr ? table.version : "";
       candidate.path = (*found)->path();
       candidate.is_usable = true;

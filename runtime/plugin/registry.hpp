@@ -1,10 +1,11 @@
-// Finds, loads and checks transport plugins, and says of each why it was or was not chosen.
+// Finds, loads and checks plugins, and says of each transport why it was or was not chosen.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "lockstep/gpu.h"
 #include "lockstep/transport.h"
 #include "runtime/base/result.hpp"
 #include "runtime/config/config.hpp"
@@ -20,6 +21,12 @@ class Plugin {
   Plugin& operator=(const Plugin&) = delete;
 
   const lockstep_plugin_t& table() const noexcept { return *table_; }
+  /// What it knows about GPUs; nullptr: nothing, or it is older than that table.
+  const lockstep_gpu_t* gpu() const noexcept;
+  /// Whether it can carry rounds between nodes, in one way or the other.
+  bool is_transport() const noexcept {
+    return table_->transport != nullptr || table_->group_operation != nullptr;
+  }
   const std::string& path() const noexcept { return path_; }
 
  private:
@@ -48,7 +55,7 @@ std::vector<std::string> folders(const Config& config);
 /// Loads the plugin called `name`. The text of a failure says where it was looked for.
 Result<std::unique_ptr<Plugin>> find(const std::string& name, const Config& config);
 
-/// Every plugin that can be seen from here, for `lockstep info`.
+/// Every transport that can be seen from here, for `lockstep info`.
 std::vector<Candidate> survey(const Config& config);
 
 }  // namespace lockstep::plugin

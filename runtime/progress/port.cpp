@@ -33,6 +33,10 @@ Result<std::unique_ptr<Port>> Port::open(std::unique_ptr<plugin::Plugin> plugin,
                                          Counters& counters) {
   std::unique_ptr<Port> port(new Port(std::move(plugin), counters));
   const lockstep_plugin_t& table = port->plugin();
+  if (!port->plugin_->is_transport()) {
+    return Status(LOCKSTEP_E_TRANSPORT,
+                  fmt::format("{} is no transport: it knows about GPUs only", table.name));
+  }
   std::array<char, 512> why{};
   lockstep_status_t status = LOCKSTEP_OK;
   if (table.transport != nullptr) {

@@ -1,9 +1,10 @@
 /* The plugin ABI: how lockstep reaches other nodes. One exported symbol, one table, append only.
  *
  * A plugin is a shared object named lockstep_<name>.so that exports `lockstep_plugin`. It offers a
- * transport (frames from rank to rank), a group operation (a whole group combines a vector), or
- * both. The runtime loads plugins by name, never by scanning memory; `lockstep info` prints what
- * each one answered. Start from plugins/loop and read docs/write-a-plugin.md. */
+ * transport (frames from rank to rank), a group operation (a whole group combines a vector), what
+ * it knows about GPUs (lockstep/gpu.h), or several of these. The runtime loads plugins by name,
+ * never by scanning memory; `lockstep info` prints what each one answered. Start from plugins/loop
+ * and read docs/write-a-plugin.md. */
 #ifndef LOCKSTEP_TRANSPORT_H
 #define LOCKSTEP_TRANSPORT_H
 
@@ -113,6 +114,7 @@ typedef struct lockstep_plugin_table {
   const char *description; /**< one line for `lockstep info` */
   const lockstep_transport_t *transport;             /**< or NULL */
   const lockstep_group_operation_t *group_operation; /**< or NULL */
+  const struct lockstep_gpu *gpu;                    /**< lockstep/gpu.h; or NULL */
 } lockstep_plugin_t;
 
 /** The one symbol a plugin exports; the table lives as long as the plugin is loaded. */

@@ -1,0 +1,69 @@
+/* The third table of the plugin ABI: what a plugin knows about the GPUs of this process. Asked by
+ * the runtime, which links no GPU library itself. Part of lockstep/transport.h's contract:
+ * append only. docs/write-a-plugin.md and docs/gpus.md say what for. */
+#ifndef LOCKSTEP_GPU_H
+#define LOCKSTEP_GPU_H
+
+#include "lockstep/transport.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Bytes of a GPU's UUID, in the order in which its text shows them. */
+#define LOCKSTEP_GPU_UUID_BYTES 16u
+
+/** Whether two GPUs reach each other's memory without the host, in both directions. */
+typedef enum lockstep_gpu_reach {
+  LOCKSTEP_GPU_APART = 0,      /**< they do not */
+  LOCKSTEP_GPU_REACHES = 1,    /**< they do */
+  LOCKSTEP_GPU_CANNOT_TELL = 2 /**< one of them is hidden from this process */
+} lockstep_gpu_reach_t;
+
+/** One GPU, or an instance of one (MIG): what a process computes on. */
+typedef struct lockstep_gpu_device {
+  uint32_t size;        /**< in: sizeof this struct in the caller; a plugin writes no further */
+  uint32_t is_instance; /**< 1: a MIG instance, whose UUID is its own; otherwise 0 */
+  uint64_t memory;      /**< in bytes */
+  uint8_t uuid[LOCKSTEP_GPU_UUID_BYTES];
+  /** The NVLink domain between nodes that it is part of; all bytes 0: none, or not known. */
+  uint8_t fabric[LOCKSTEP_GPU_UUID_BYTES];
+  uint32_t clique;  /**< GPUs of one fabric reach each other if this is the same, too */
+  uint32_t padding; /**< 0 */
+  char address[24]; /**< on the PCI bus, "0000:1b:00.0"; always terminated */
+  char name[96];    /**< "NVIDIA H200"; always terminated, cut if longer */
+} lockstep_gpu_device_t;
+
+/** GPUs of this process.
+ *
+ * All calls on one `self` come from one thread at a time, not always the same. No call makes a
+ * context on a GPU, waits for one, or changes the caller's current one; `open` may take as long as
+ * the driver takes to start (about a second), the others milliseconds. */
+typedef struct lockstep_gpu {
+  uint32_t size; /**< sizeof this struct in the plugin; later fields count as absent */
+  /** Loads and starts the driver. Sets *self_p on LOCKSTEP_OK only: at least one GPU can be used
+   * then. LOCKSTEP_E_UNSUPPORTED: there is no driver, or no GPU for this process, found out at
+   * once; LOCKSTEP_E_RESOURCE: it is there and fails. `why` (always terminated) says what to do. */
+  lockstep_status_t (*open)(const lockstep_environment_t *environment, void **self_p, char *why,
+                            size_t why_size);
+  /** Gives back everything; the driver itself stays loaded, as others may use it. */
+  void (*close)(void *self);
+  /** The driver's and its interface's versions in one line; valid until `close`. */
+  const char *(*driver)(void *self);
+  /** How many GPUs this process can use; their ordinals are those that CUDA counts, after
+   * CUDA_VISIBLE_DEVICES. The same as long as it is open. */
+  uint32_t (*count)(void *self);
+  /** Fills *device_p, as far as device_p->size goes. LOCKSTEP_E_INVALID: no such ordinal, or
+   * NULL; then nothing is written. */
+  lockstep_status_t (*device)(void *self, uint32_t ordinal, lockstep_gpu_device_t *device_p);
+  /** The ordinal of the GPU that the calling thread's current context is on; -1: it has none. */
+  int32_t (*current)(void *self);
+  /** Whether two different GPUs of this node reach each other, also such as this process does not
+   * use. Symmetric. LOCKSTEP_GPU_CANNOT_TELL where this process may not see one of them. */
+  lockstep_gpu_reach_t (*reaches)(void *self, const uint8_t *a_uuid, const uint8_t *b_uuid);
+} lockstep_gpu_t;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
