@@ -1,6 +1,7 @@
 // One round while all is well; a few more to agree on what to say when it is not.
 #include "runtime/agree.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -11,6 +12,7 @@ namespace lockstep {
 namespace {
 
 constexpr std::size_t kTextMax = 4000;
+constexpr std::size_t kNamedMax = 8;
 
 std::string encode(const Status& status, const std::string& text) {
   const std::int32_t code = status.code();
@@ -38,6 +40,15 @@ std::string member_name(Group& group, Rank member) {
   const bootstrap::Identity& who = group.around().identity;
   const Rank rank = group.ranks()[member];
   return fmt::format("rank {} on {}", rank, who.hosts[who.node_of[rank]]);
+}
+
+std::string member_names(Group& group, const std::vector<Rank>& members) {
+  std::string text;
+  for (std::size_t i = 0; i < std::min(members.size(), kNamedMax); ++i) {
+    text += (i == 0 ? "" : ", ") + member_name(group, members[i]);
+  }
+  if (members.size() > kNamedMax) text += fmt::format(" and {} more", members.size() - kNamedMax);
+  return text;
 }
 
 Status agree(Group& group, const Call& call, const Status& mine, std::uint64_t* bits) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "runtime/group.hpp"
 
@@ -20,5 +21,8 @@ Call patient(Call call);
 
 /// Job rank and host of a member: "rank 3 on n1".
 std::string member_name(Group& group, Rank member);
+
+/// "rank 1 on n0, rank 4 on n1 and 2 more"; of at least one.
+std::string member_names(Group& group, const std::vector<Rank>& members);
 
 }  // namespace lockstep

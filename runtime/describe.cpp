@@ -9,6 +9,7 @@
 #include "runtime/c_api_support.hpp"
 #include "runtime/capabilities.hpp"
 #include "runtime/collect.hpp"
+#include "runtime/describe_gpus.hpp"
 #include "runtime/plugin/registry.hpp"
 
 namespace lockstep {
@@ -96,6 +97,7 @@ std::string info() {
   if (config.ok()) {
     json["capabilities"] = describe_capabilities(config.value(), environment);
     json["plugins"] = describe_plugins(config.value());
+    json["gpus"] = Json::parse(describe_gpus(config.value(), environment));
   } else {
     json["error"] = config.status().text();
   }
@@ -144,6 +146,9 @@ Result<std::string> describe_topology(Session& session) {
                              {"domain_kind", places[ranks.front()].kind.data()},
                              {"domains", tiers}});
   }
+  const Result<std::string> gpus = describe_gpu_groups(session);
+  if (!gpus.ok()) return gpus.status();
+  json.update(Json::parse(gpus.value()));
   return json.dump(2);
 }
 

@@ -32,18 +32,6 @@ constexpr Nanos kCertainPatience = 120 * kSecond;
 constexpr Nanos kDoubtfulPatience = 5 * kSecond;
 constexpr Nanos kPause = 100 * kMillisecond;
 
-constexpr std::size_t kNamedMax = 8;
-
-/// "rank 1 on n0, rank 4 on n1 and 2 more".
-std::string names_of(Group& group, const std::vector<Rank>& members) {
-  std::string text;
-  for (std::size_t i = 0; i < std::min(members.size(), kNamedMax); ++i) {
-    text += (i == 0 ? "" : ", ") + member_name(group, members[i]);
-  }
-  if (members.size() > kNamedMax) text += fmt::format(" and {} more", members.size() - kNamedMax);
-  return text;
-}
-
 }  // namespace
 
 class SameFiles::Search {
@@ -116,7 +104,7 @@ class SameFiles::Search {
         LOCKSTEP_E_IO,
         fmt::format("{}: {} is there for some ranks, but not for {}; make it there too, or name a "
                     "folder that all have",
-                    call_.text(), path_, names_of(group_, members))};
+                    call_.text(), path_, member_names(group_, members))};
   }
 
   /// One name on each file system, however many there are.

@@ -58,12 +58,7 @@ Result<Scopes::Classes> Scopes::classes_of(Record& record, Group& parent, lockst
   if (scope == LOCKSTEP_PER_NODE) classes = by_node(parent);
   if (scope == LOCKSTEP_PER_NUMA) classes = by_domain(parent, call);
   if (scope == LOCKSTEP_PER_SWITCH) classes = by_switch(parent, call);
-  if (scope == LOCKSTEP_PER_GPU) {
-    classes = Status(LOCKSTEP_E_UNSUPPORTED,
-                     fmt::format("{}: this lockstep does not know which ranks share a GPU; pass "
-                                 "what you know as the colour of a split",
-                                 call.text()));
-  }
+  if (scope == LOCKSTEP_PER_GPU_GROUP) classes = session_.gpus().classes_of(parent, call);
   if (classes.ok()) record.fixed.emplace(scope, *classes);
   return classes;
 }

@@ -5,30 +5,10 @@
 
 #include "runtime/lifecycle/signals.hpp"
 #include "runtime/observe/log.hpp"
+#include "runtime/plugin/plugin_log.hpp"
 #include "runtime/plugin/registry.hpp"
 
 namespace lockstep {
-namespace {
-
-void log_for_plugin(void*, int level, const char* text) {
-  switch (level) {
-    case LOCKSTEP_LOG_ERROR:
-      log::error("{}", text);
-      break;
-    case LOCKSTEP_LOG_WARN:
-      log::warn("{}", text);
-      break;
-    case LOCKSTEP_LOG_INFO:
-      log::info("{}", text);
-      break;
-    default:
-      log::debug("{}", text);
-      break;
-  }
-}
-
-}  // namespace
-
 Session::~Session() {
   saves_.reset();  // parts that were never committed go
   if (job_ != nullptr) {
@@ -56,7 +36,7 @@ Status Session::open_port() {
   environment.ranks = who.size;
   environment.peers = static_cast<std::uint32_t>(who.hosts.size()) - 1;
   environment.interface = config_.interface.c_str();
-  environment.log = log_for_plugin;
+  environment.log = plugin::log_for_plugin;
   Result<std::unique_ptr<progress::Port>> port =
       progress::Port::open(std::move(*plugin), environment, counters_);
   if (!port.ok()) return port.status();

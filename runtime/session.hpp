@@ -14,6 +14,7 @@
 #include "runtime/checkpoint_save.hpp"
 #include "runtime/config/config.hpp"
 #include "runtime/end_record.hpp"
+#include "runtime/gpus.hpp"
 #include "runtime/group.hpp"
 #include "runtime/lifecycle/advice.hpp"
 #include "runtime/lifecycle/watch.hpp"
@@ -53,6 +54,7 @@ class Session {
   /// Not for groups that a scope has made: they end with their parent.
   void free(Group* group);
   Scopes& scopes() noexcept { return scopes_; }
+  Gpus& gpus() noexcept { return *gpus_; }
 
   /// What may ask the job to stop.
   lifecycle::Watch& watch() noexcept { return watch_; }
@@ -107,6 +109,7 @@ class Session {
   std::mutex groups_mutex_;
   std::vector<std::unique_ptr<Group>> groups_;
   Scopes scopes_{*this};
+  std::unique_ptr<Gpus> gpus_;
   std::unique_ptr<SavesInFlight> saves_ = std::make_unique<SavesInFlight>();
   lifecycle::Watch watch_;
   lifecycle::Adviser adviser_;

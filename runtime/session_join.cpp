@@ -390,6 +390,8 @@ class Session::Joiner {
     if (!local.ok()) return local.status();
     session_.job_ = std::move(*job);
     session_.local_ = std::move(*local);
+    session_.gpus_ = std::make_unique<Gpus>(
+        session_.config_, Gpus::Place{who().rank, who().size, session_.local_->rank()});
     if (session_.port_ != nullptr) session_.port_->start_thread();
     return {};
   }

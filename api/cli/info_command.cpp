@@ -37,6 +37,7 @@ std::string wrap(const std::string& text, std::size_t indent, std::size_t width)
 }
 
 constexpr std::size_t kWidth = 100;
+constexpr double kGibibyte = 1024.0 * 1024 * 1024;
 
 void print_capabilities(const Json& capabilities) {
   constexpr std::size_t kWhyAt = 30;
@@ -49,6 +50,34 @@ void print_capabilities(const Json& capabilities) {
     if (!advice.empty()) {
       fmt::print("{:{}}{}\n", "", kWhyAt, wrap("type: " + advice, kWhyAt, kWidth));
     }
+  }
+}
+
+void print_gpus(const Json& gpus) {
+  fmt::print("\nGPUs, told by the plugin {}\n", gpus["plugin"].get<std::string>());
+  if (!gpus["present"].get<bool>()) {
+    fmt::print("   absent: {}\n", wrap(gpus["why"].get<std::string>(), 5, kWidth));
+    return;
+  }
+  fmt::print("   {}; {}\n", gpus["description"].get<std::string>(),
+             gpus["driver"].get<std::string>());
+  const Json& choice = gpus["choice"];
+  const bool is_fixed = choice.contains("ordinal");
+  for (const Json& one : gpus["devices"]) {
+    const auto ordinal = one["ordinal"].get<unsigned>();
+    const bool is_own = is_fixed && choice["ordinal"].get<unsigned>() == ordinal;
+    fmt::print("{} {}  {}  {}  {:.0f} GiB  {}\n", is_own ? " *" : "  ", ordinal,
+               one["uuid"].get<std::string>(), one["name"].get<std::string>(),
+               one["memory"].get<double>() / kGibibyte, one["address"].get<std::string>());
+    if (one.contains("fabric")) fmt::print("     fabric {}\n", one["fabric"].get<std::string>());
+  }
+  if (choice.contains("none")) {
+    fmt::print("   this process would use none: {}\n",
+               wrap(choice["none"].get<std::string>(), 5, kWidth));
+  } else {
+    fmt::print("   this process would use {}: {}\n",
+               is_fixed ? std::to_string(choice["ordinal"].get<unsigned>()) : "one",
+               choice["rule"].get<std::string>());
   }
 }
 
@@ -71,6 +100,7 @@ void print_text(const Json& info) {
       fmt::print("     {}\n", wrap(plugin["verdict"].get<std::string>(), 5, kWidth));
     }
   }
+  if (info.contains("gpus")) print_gpus(info["gpus"]);
   fmt::print("\nSettings (environment variables; * is set)\n");
   for (const Json& row : info["settings"]) {
     fmt::print("{} {}={}\n", row["set"].get<bool>() ? " *" : "  ", row["name"].get<std::string>(),
@@ -88,7 +118,7 @@ void print_text(const Json& info) {
 
 void add_info_command(CLI::App& app, CommandContext& context) {
   CLI::App* const command = app.add_subcommand(
-      "info", "Show versions, transports (and why not), and every setting with its value");
+      "info", "Show versions, transports (and why not), GPUs, and every setting with its value");
   auto json = std::make_shared<bool>(false);
   command->add_flag("--json", *json, "Print JSON");
   command->callback([json, &context] {

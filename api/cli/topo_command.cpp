@@ -112,6 +112,42 @@ std::vector<Tier> tiers_of(const std::vector<Json>& nodes, std::size_t level) {
   return tiers;
 }
 
+/// Who else is on that rank's GPU: ", shared with ranks 2,3".
+std::string sharers(const Json& gpus, const Json& own) {
+  std::vector<unsigned> others;
+  for (const Json& one : gpus) {
+    if (one.contains("uuid") && one["uuid"] == own["uuid"] && one["rank"] != own["rank"]) {
+      others.push_back(one["rank"].get<unsigned>());
+    }
+  }
+  if (others.empty()) return {};
+  return fmt::format(", shared with rank{} {}", plural(others.size()), ranges(others));
+}
+
+void print_gpus(const Json& topology) {
+  if (!topology.contains("gpus")) return;
+  const Json& gpus = topology["gpus"];
+  fmt::print("GPUs\n");
+  for (const Json& one : gpus) {
+    const auto rank = one["rank"].get<unsigned>();
+    if (one.contains("why")) {
+      fmt::print("   rank {}  none: {}\n", rank, one["why"].get<std::string>());
+    } else {
+      fmt::print("   rank {}  {}  {}  {} ({}{})\n", rank, one["ordinal"].get<unsigned>(),
+                 one["uuid"].get<std::string>(), one["name"].get<std::string>(),
+                 one["rule"].get<std::string>(), sharers(gpus, one));
+    }
+  }
+  if (!topology.contains("gpu_groups")) {
+    fmt::print("no GPU groups: not every rank has a GPU\n");
+    return;
+  }
+  fmt::print("GPU groups\n");
+  for (const Json& group : topology["gpu_groups"]) {
+    fmt::print("   ranks {}\n", ranges(group.get<std::vector<unsigned>>()));
+  }
+}
+
 void print_text(const Json& topology) {
   const std::vector<Json> nodes = topology["nodes"];
   const auto ranks = topology["ranks"].get<std::size_t>();
@@ -121,6 +157,7 @@ void print_text(const Json& topology) {
              plural(nodes.size()), topology["source"].get<std::string>(),
              transport.empty() ? "" : fmt::format(", nodes joined by {}", transport));
   print_below({"", tiers_of(nodes, 0)}, "");
+  print_gpus(topology);
 }
 
 void show(bool json) {

@@ -144,6 +144,12 @@ constexpr std::array kSettings = {
         "yes: the job means to go on without ranks that died; what would end it all the same is "
         "said at the start.",
         fault_tolerance},
+    Setting{"LOCKSTEP_GPU", "auto", "auto, none, an ordinal, or a UUID (GPU-..., MIG-...)",
+            "This rank's GPU. auto: that of the current CUDA context, or the only one, or the "
+            "local rank modulo how many this process sees.",
+            any_text<&Config::gpu>},
+    Setting{"LOCKSTEP_GPU_PLUGIN", "nccl", "a plugin's name", "Which plugin is asked about GPUs.",
+            word<&Config::gpu_plugin>},
     Setting{"LOCKSTEP_GRACE", "2s", "500ms or more: a number and ms, s, min or h, or never",
             "After a deadline: how long the other nodes have to answer who is missing.",
             duration_from<&Config::grace, kGraceMin>},
@@ -162,7 +168,7 @@ constexpr std::array kSettings = {
             "auto, tree, tree:K, dissemination or dissemination:K (K 2..64)",
             "Who sends to whom between nodes.", plan},
     Setting{"LOCKSTEP_PLUGIN_PATH", "", "folders, separated by colons",
-            "Where transport plugins are looked for before the installed ones.",
+            "Where plugins are looked for before the installed ones.",
             any_text<&Config::plugin_path>},
     Setting{"LOCKSTEP_RECORD", "", "a file's path",
             "Where the main process writes, when it leaves, how the run ended (JSON). Empty: "

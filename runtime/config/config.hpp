@@ -24,6 +24,8 @@ struct PlanChoice {
 struct Config {
   std::string bootstrap;
   Detach detach;
+  std::string gpu;         ///< "auto", "none", an ordinal or a UUID; judged where GPUs are seen
+  std::string gpu_plugin;  ///< its name
   std::string interface;
   Nanos grace;
   Nanos join_timeout;

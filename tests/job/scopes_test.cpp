@@ -134,11 +134,6 @@ TEST_F(Scopes, SwitchesAreThoseOfTheLauncherOrAnErrorOnAll) {
   s.wait_for_everyone({.name = "the job goes on"});
 }
 
-TEST_F(Scopes, GpusAreRefusedForNow) {
-  EXPECT_EQ(status_of([&] { s.group_of(Scope::gpu); }), LOCKSTEP_E_UNSUPPORTED);
-  EXPECT_NE(text.find("which ranks share a GPU"), std::string::npos) << text;
-}
-
 TEST_F(Scopes, BadArgumentsAreRefused) {
   lockstep_group_t group = nullptr;
   const auto job = s.job().handle();

@@ -31,6 +31,7 @@ LAYERS = {
     "runtime/plugin": 3,
     "runtime/node": 3,
     "runtime/engine": 4,
+    "runtime/gpu": 4,
     "runtime/outside": 4,
     "runtime/progress": 5,
     "runtime": 6,

@@ -31,7 +31,8 @@ constexpr double kTimeoutMax = 1e7;  // 115 days; keeps deadlines far from overf
 const std::map<std::string, Scope> kScopes = {{"job", Scope::job},
                                               {"node", Scope::node},
                                               {"numa", Scope::numa},
-                                              {"switch", Scope::leaf_switch}};
+                                              {"switch", Scope::leaf_switch},
+                                              {"gpu-group", Scope::gpu_group}};
 constexpr std::string_view kFilesScope = "files:";
 
 constexpr const char* kExitCodes =
@@ -102,7 +103,7 @@ void add_scope(CLI::App& command, Words& words) {
           "--scope", words.scope,
           "Whom it concerns: all tasks; those of this node, NUMA domain or switch; or those "
           "who see the same files in DIR")
-      ->type_name("job|node|numa|switch|files:DIR")
+      ->type_name("job|node|numa|switch|gpu-group|files:DIR")
       ->capture_default_str();
 }
 
@@ -113,8 +114,8 @@ void read_scope(const std::string& text, shell::Request& request) {
   }
   const bool is_files = text.starts_with(kFilesScope) && text.size() > kFilesScope.size();
   if (!is_files) {
-    throw CommandError(kExitBadUse, fmt::format("--scope {}: not one of job, node, numa, switch "
-                                                "and files:DIR",
+    throw CommandError(kExitBadUse, fmt::format("--scope {}: not one of job, node, numa, "
+                                                "switch, gpu-group and files:DIR",
                                                 text));
   }
   request.scope = Scope::file_system;

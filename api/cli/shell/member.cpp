@@ -41,6 +41,8 @@ lockstep::Scope scope_of(const Request& request) {
       return lockstep::Scope::numa;
     case Scope::leaf_switch:
       return lockstep::Scope::leaf_switch;
+    case Scope::gpu_group:
+      return lockstep::Scope::gpu_group;
     case Scope::file_system:
       return lockstep::Scope::file_system(request.path);
     case Scope::job:

@@ -18,10 +18,10 @@ constexpr std::size_t kNameMax = 96;
 constexpr std::size_t kPathMax = 4096;
 
 enum class Action : std::uint8_t { barrier, first, once, set_trigger, check_trigger };
-enum class Scope : std::uint8_t { job, node, numa, leaf_switch, file_system };
+enum class Scope : std::uint8_t { job, node, numa, leaf_switch, file_system, gpu_group };
 /// How many there are of each: a byte from outside is checked against it.
 constexpr std::uint8_t kActions = 5;
-constexpr std::uint8_t kScopes = 5;
+constexpr std::uint8_t kScopes = 6;
 
 // ---- from the command
 

@@ -437,7 +437,7 @@ typedef enum lockstep_scope {
   LOCKSTEP_PER_NODE = 1,
   LOCKSTEP_PER_NUMA = 2,       /**< an L3 cache or NUMA domain, as `lockstep topo` shows them */
   LOCKSTEP_PER_SWITCH = 3,     /**< the lowest switch above the node */
-  LOCKSTEP_PER_GPU = 4,        /**< reserved */
+  LOCKSTEP_PER_GPU_GROUP = 4,  /**< GPUs that reach each other's memory directly */
   LOCKSTEP_PER_FILE_SYSTEM = 5 /**< the files at a path */
 } lockstep_scope_t;
 

@@ -14,9 +14,9 @@ class Scope {
   enum Kind : int {
     job = LOCKSTEP_PER_JOB,
     node = LOCKSTEP_PER_NODE,
-    numa = LOCKSTEP_PER_NUMA,           ///< an L3 cache or NUMA domain
-    leaf_switch = LOCKSTEP_PER_SWITCH,  ///< the lowest switch above the node
-    gpu = LOCKSTEP_PER_GPU,             ///< reserved
+    numa = LOCKSTEP_PER_NUMA,            ///< an L3 cache or NUMA domain
+    leaf_switch = LOCKSTEP_PER_SWITCH,   ///< the lowest switch above the node
+    gpu_group = LOCKSTEP_PER_GPU_GROUP,  ///< GPUs that reach each other's memory directly
   };
   Scope(Kind kind) : scope_(static_cast<lockstep_scope_t>(kind)) {}  // NOLINT: implicit on purpose
   /// The files at a path, as each rank sees it; it need not be there yet.

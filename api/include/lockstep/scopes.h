@@ -23,7 +23,11 @@ extern "C" {
  *                           each of them: a name that only one can make decides (docs/scopes.md).
  *                           What is not there yet will be in the nearest folder above that is. A
  *                           path that is there for some members only is an error.
- * LOCKSTEP_PER_GPU          reserved.
+ * LOCKSTEP_PER_GPU_GROUP    those whose GPUs reach each other's memory without the host, one over
+ *                           another if need be, or are the same one (docs/gpus.md). Every member
+ *                           has to have one; the first such call decides which, for the whole
+ *                           session: choose it before (cudaSetDevice, LOCKSTEP_GPU). GPUs of which
+ *                           it cannot be told are apart, with a warning.
  *
  * Ownership: the group is borrowed from `parent`. It ends with it, or with the session, and must
  * not be freed. Asked again, the same group comes back, also if it is broken; and so it does for
@@ -32,15 +36,17 @@ extern "C" {
  * another thread, splits.
  *
  * Costs a few rounds the first time. Asked again, a file system costs one round, as it may have
- * been mounted anew, and the other scopes none.
+ * been mounted anew, and the other scopes none. The first call that asks for GPUs starts their
+ * driver, which may take a second.
  *
  * @param path     For LOCKSTEP_PER_FILE_SYSTEM, otherwise ignored. Each member's own: it need not
  *                 be the same text.
  * @param count_p  May be NULL. How many such groups `parent` falls into.
  * @return LOCKSTEP_OK, or on every member: LOCKSTEP_E_IO: `path` is there for some only, who lack
  *         it are named; or a member cannot look at it; LOCKSTEP_E_UNSUPPORTED: no switch is known
- *         above a node, or the scope is reserved; LOCKSTEP_E_LIMIT as lockstep_group_split(); the
- *         errors of a round. LOCKSTEP_E_INVALID: no such scope, no path. */
+ *         above a node, or members have no GPU: they are named, with the reason of the lowest;
+ *         LOCKSTEP_E_LIMIT as lockstep_group_split(); the errors of a round. LOCKSTEP_E_INVALID:
+ *         no such scope, no path; on every member: LOCKSTEP_GPU names no GPU that its rank sees. */
 LOCKSTEP_API lockstep_status_t lockstep_group_of(lockstep_group_t parent, lockstep_scope_t scope,
                                                  const char *path, const lockstep_call_t *call,
                                                  lockstep_group_t *group_p, uint32_t *count_p);

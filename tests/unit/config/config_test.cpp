@@ -50,6 +50,7 @@ const std::map<std::string, std::vector<std::string>>& bad_values() {
       {"LOCKSTEP_BOOTSTRAP", {"", "PMIX", "pmi2", "auto "}},
       {"LOCKSTEP_DETACH", {"", "true", "1", "Yes"}},
       {"LOCKSTEP_FAULT_TOLERANCE", {"", "true", "1", "Yes", "auto"}},
+      {"LOCKSTEP_GPU_PLUGIN", {"", "NCCL", "../evil", "a b", "nccl.so"}},
       {"LOCKSTEP_GRACE", bad_durations_and({"0s", "499ms", "1ns"})},
       {"LOCKSTEP_JOIN_TIMEOUT", bad_durations()},
       {"LOCKSTEP_LOG", {"", "verbose", "WARN", "3"}},
@@ -73,7 +74,8 @@ const std::map<std::string, std::vector<std::string>>& bad_values() {
 }
 
 bool takes_any_text(const Setting& setting) {
-  return setting.name == std::string_view("LOCKSTEP_INTERFACE") ||
+  return setting.name == std::string_view("LOCKSTEP_GPU") ||  // judged where GPUs are seen
+         setting.name == std::string_view("LOCKSTEP_INTERFACE") ||
          setting.name == std::string_view("LOCKSTEP_PLUGIN_PATH") ||
          setting.name == std::string_view("LOCKSTEP_RECORD") ||
          setting.name == std::string_view("LOCKSTEP_TRIGGER_FILE");
@@ -111,6 +113,8 @@ TEST(Config, DefaultsAreWhatTheTableSays) {
   const Config config = good({});
   EXPECT_EQ(config.bootstrap, "auto");
   EXPECT_EQ(config.detach, Detach::automatic);
+  EXPECT_EQ(config.gpu, "auto");
+  EXPECT_EQ(config.gpu_plugin, "nccl");
   EXPECT_EQ(config.interface, "");
   EXPECT_FALSE(config.fault_tolerance);
   EXPECT_EQ(config.grace, 2 * kSecond);
@@ -134,6 +138,8 @@ TEST(Config, GoodValuesArriveInTheirFields) {
   const Config config = good({{"LOCKSTEP_BOOTSTRAP", "single"},
                               {"LOCKSTEP_DETACH", "no"},
                               {"LOCKSTEP_FAULT_TOLERANCE", "yes"},
+                              {"LOCKSTEP_GPU", "GPU-anything"},
+                              {"LOCKSTEP_GPU_PLUGIN", "mine"},
                               {"LOCKSTEP_GRACE", "3s"},
                               {"LOCKSTEP_INTERFACE", "ib0"},
                               {"LOCKSTEP_JOIN_TIMEOUT", "5s"},
@@ -152,6 +158,8 @@ TEST(Config, GoodValuesArriveInTheirFields) {
   EXPECT_EQ(config.bootstrap, "single");
   EXPECT_EQ(config.detach, Detach::no);
   EXPECT_TRUE(config.fault_tolerance);
+  EXPECT_EQ(config.gpu, "GPU-anything");
+  EXPECT_EQ(config.gpu_plugin, "mine");
   EXPECT_EQ(config.grace, 3 * kSecond);
   EXPECT_EQ(config.interface, "ib0");
   EXPECT_EQ(config.join_timeout, 5 * kSecond);

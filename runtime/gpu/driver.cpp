@@ -1,0 +1,95 @@
+// Opens the GPU plugin and copies what it tells out of the C structs.
+#include "runtime/gpu/driver.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "runtime/plugin/plugin_log.hpp"
+
+namespace lockstep::gpu {
+namespace {
+
+Status unsupported(std::string text) {
+  return {LOCKSTEP_E_UNSUPPORTED, std::move(text)};
+}
+
+/// Terminated whatever the plugin has done.
+template <std::size_t Size>
+std::string text_of(const char (&field)[Size]) {
+  return {field, strnlen(field, Size)};
+}
+
+Device device_of(const lockstep_gpu_device_t& raw) {
+  Device device;
+  std::copy(std::begin(raw.uuid), std::end(raw.uuid), device.uuid.begin());
+  std::copy(std::begin(raw.fabric), std::end(raw.fabric), device.fabric.cluster.begin());
+  device.fabric.clique = device.fabric.is_known() ? raw.clique : 0;
+  device.is_instance = raw.is_instance != 0;
+  device.memory = raw.memory;
+  device.address = text_of(raw.address);
+  device.name = text_of(raw.name);
+  return device;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Driver>> Driver::open(const Config& config, const Who& who) {
+  Result<std::unique_ptr<plugin::Plugin>> plugin = plugin::find(config.gpu_plugin, config);
+  if (!plugin.ok()) return unsupported(plugin.status().text());
+  const lockstep_gpu_t* const table = (*plugin)->gpu();
+  if (table == nullptr) {
+    return unsupported(
+        fmt::format("{}: it knows nothing about GPUs; set LOCKSTEP_GPU_PLUGIN to one that does",
+                    (*plugin)->path()));
+  }
+  lockstep_environment_t environment{};
+  environment.size = sizeof environment;
+  environment.rank = who.rank;
+  environment.ranks = who.ranks;
+  environment.interface = "";
+  environment.log = plugin::log_for_plugin;
+  std::array<char, 512> why{};
+  void* self = nullptr;
+  if (table->open(&environment, &self, why.data(), why.size()) != LOCKSTEP_OK) {
+    why.back() = '\0';
+    return unsupported(why.data());
+  }
+  std::unique_ptr<Driver> driver(new Driver(std::move(*plugin), self));
+  if (driver->devices_.empty()) return unsupported("the GPU plugin tells of no GPU");
+  return driver;
+}
+
+Driver::Driver(std::unique_ptr<plugin::Plugin> plugin, void* self)
+    : plugin_(std::move(plugin)), table_(*plugin_->gpu()), self_(self) {
+  const std::uint32_t count = table_.count(self_);
+  for (std::uint32_t ordinal = 0; ordinal < count; ++ordinal) {
+    lockstep_gpu_device_t raw{};
+    raw.size = sizeof raw;
+    if (table_.device(self_, ordinal, &raw) != LOCKSTEP_OK) break;
+    devices_.push_back(device_of(raw));
+  }
+}
+
+Driver::~Driver() {
+  table_.close(self_);
+}
+
+std::optional<std::uint32_t> Driver::current() const {
+  const std::int32_t ordinal = table_.current(self_);
+  if (ordinal < 0) return std::nullopt;
+  return static_cast<std::uint32_t>(ordinal);
+}
+
+lockstep_gpu_reach_t Driver::reaches(const Uuid& a, const Uuid& b) const {
+  return table_.reaches(self_, a.data(), b.data());
+}
+
+std::string Driver::version() const {
+  const char* const text = table_.driver(self_);
+  return text != nullptr ? text : "";
+}
+
+}  // namespace lockstep::gpu

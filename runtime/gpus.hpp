@@ -1,0 +1,64 @@
+// This rank's GPU, and which members of a group have GPUs that reach each other.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/gpu/choice.hpp"
+#include "runtime/gpu/driver.hpp"
+#include "runtime/gpu/grouping.hpp"
+#include "runtime/group.hpp"
+
+namespace lockstep {
+
+/// What a session knows of GPUs: nothing until somebody asks, since a driver is slow to start, and
+/// a program may choose its GPU after it has joined (docs/decisions/0015).
+class Gpus {
+ public:
+  struct Place {
+    Rank rank;
+    std::uint32_t ranks;
+    std::uint32_t local_rank;
+  };
+  Gpus(const Config& config, const Place& place) : config_(config), place_(place) {}
+
+  /// Decided once; from then on the same.
+  struct Own {
+    std::optional<gpu::Choice> choice;
+    gpu::Device device;       ///< if there is one
+    std::string why;          ///< there is none
+    bool is_mistake = false;  ///< LOCKSTEP_GPU names none of them
+  };
+  /// Starts the driver the first time. Any thread.
+  const Own& own();
+
+  /// What all members of a group have, and who of them are together.
+  struct Survey {
+    std::vector<bool> has_gpu;     ///< by member; the rest is empty unless all have one
+    std::vector<gpu::Seat> seats;  ///< by member
+    gpu::Groups groups;
+  };
+  /// Collective; a few rounds.
+  Result<Survey> survey(Group& group, const Call& call);
+
+  /// The classes of the GPU group scope. Collective. On all members LOCKSTEP_E_INVALID:
+  /// LOCKSTEP_GPU is wrong on one; LOCKSTEP_E_UNSUPPORTED: somebody has no GPU.
+  Result<gpu::Classes> classes_of(Group& group, const Call& call);
+
+ private:
+  Own find_own();
+  gpu::Answers answers_about(const std::vector<gpu::Seat>& seats, Rank member);
+  void tell_doubt(Group& group, const Survey& survey);
+
+  const Config& config_;
+  Place place_;
+  std::mutex mutex_;  ///< of all below
+  std::unique_ptr<gpu::Driver> driver_;
+  std::optional<Own> own_;
+  bool has_told_doubt_ = false;
+};
+
+}  // namespace lockstep
