@@ -1,5 +1,6 @@
 // A plugin whose table is whatever ODD_TABLE says: as old ones are, as broken ones are.
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <string>
 
