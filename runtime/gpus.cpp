@@ -30,19 +30,41 @@ const Gpus::Own& Gpus::own() {
   return *own_;
 }
 
-Gpus::Own Gpus::find_own() {
-  Own own;
+Status Gpus::start_driver() {
+  if (started_) return *started_;
   if (gpu::is_none(config_.gpu)) {
-    own.why = "LOCKSTEP_GPU=none";
-    return own;
+    started_ = Status(LOCKSTEP_E_UNSUPPORTED, "LOCKSTEP_GPU=none");
+    return *started_;
   }
   Result<std::unique_ptr<gpu::Driver>> driver =
       gpu::Driver::open(config_, {place_.rank, place_.ranks});
-  if (!driver.ok()) {
-    own.why = driver.status().text();
+  started_ = driver.ok() ? Status() : driver.status();
+  if (driver.ok()) driver_ = std::move(*driver);
+  return *started_;
+}
+
+Result<std::uint64_t> Gpus::drain_start(std::span<void* const> streams) {
+  std::lock_guard lock(mutex_);
+  if (Status status = start_driver(); !status.ok()) return status;
+  return driver_->drain_start(streams);
+}
+
+Status Gpus::drain_test(std::uint64_t ticket) {
+  std::lock_guard lock(mutex_);
+  return driver_->drain_test(ticket);
+}
+
+void Gpus::drain_drop(std::uint64_t ticket) {
+  std::lock_guard lock(mutex_);
+  driver_->drain_drop(ticket);
+}
+
+Gpus::Own Gpus::find_own() {
+  Own own;
+  if (const Status status = start_driver(); !status.ok()) {
+    own.why = status.text();
     return own;
   }
-  driver_ = std::move(*driver);
   const std::vector<gpu::Device>& devices = driver_->devices();
   const Result<gpu::Choice> choice =
       gpu::choose({config_.gpu, devices, driver_->current(), place_.local_rank});

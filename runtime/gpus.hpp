@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,13 @@ class Gpus {
   /// Starts the driver the first time. Any thread.
   const Own& own();
 
+  /// See lockstep_gpu_t::drain_start; 0: all are idle. LOCKSTEP_E_UNSUPPORTED: no GPU here. Any
+  /// thread.
+  Result<std::uint64_t> drain_start(std::span<void* const> streams);
+  /// LOCKSTEP_AGAIN: not yet.
+  Status drain_test(std::uint64_t ticket);
+  void drain_drop(std::uint64_t ticket);
+
   /// What all members of a group have, and who of them are together.
   struct Survey {
     std::vector<bool> has_gpu;     ///< by member; the rest is empty unless all have one
@@ -49,6 +57,8 @@ class Gpus {
   Result<gpu::Classes> classes_of(Group& group, const Call& call);
 
  private:
+  /// Once; from then on the same answer.
+  Status start_driver();
   Own find_own();
   gpu::Answers answers_about(const std::vector<gpu::Seat>& seats, Rank member);
   void tell_doubt(Group& group, const Survey& survey);
@@ -57,6 +67,7 @@ class Gpus {
   Place place_;
   std::mutex mutex_;  ///< of all below
   std::unique_ptr<gpu::Driver> driver_;
+  std::optional<Status> started_;
   std::optional<Own> own_;
   bool has_told_doubt_ = false;
 };

@@ -17,6 +17,8 @@ namespace lockstep {
 
 const char* operation_name(Operation operation) {
   switch (operation) {
+    case Operation::wait_for_everyone_on:
+      return "wait_for_everyone_on";
     case Operation::wait_for_everyone:
       return "wait_for_everyone";
     case Operation::check_trigger:

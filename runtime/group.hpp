@@ -51,6 +51,7 @@ enum class Operation : std::uint8_t {
   at_most,
   catch_up,      ///< the hidden round that keeps a first from running too far ahead
   exit_barrier,  ///< of a section that has one
+  wait_for_everyone_on,
 };
 const char* operation_name(Operation operation);
 

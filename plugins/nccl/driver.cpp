@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "plugins/nccl/find.hpp"
+
 namespace lockstep::nccl {
 namespace {
 
@@ -10,35 +12,20 @@ constexpr const char* kLibrary = "libcuda.so.1";
 
 }  // namespace
 
-// cuda.h renames functions to their latest versions; the name is the one that it means.
-#define LOCKSTEP_NAME_OF(function) LOCKSTEP_TEXT_OF(function)
-#define LOCKSTEP_TEXT_OF(name) #name
-#define LOCKSTEP_FIND(function, member)                                        \
-  if (!library_.find(LOCKSTEP_NAME_OF(function), member)) {                    \
-    why = std::string(kLibrary) +                                              \
-          " has no " LOCKSTEP_NAME_OF(                                         \
-              function) ": the NVIDIA driver is too old; install a newer one"; \
-    return LOCKSTEP_E_UNSUPPORTED;                                             \
-  }
-
 lockstep_status_t Driver::find_functions(std::string& why) {
-  LOCKSTEP_FIND(cuInit, init_)
-  LOCKSTEP_FIND(cuGetErrorString, error_string_)
-  LOCKSTEP_FIND(cuDriverGetVersion, driver_version_)
-  LOCKSTEP_FIND(cuDeviceGetCount, device_count_)
-  LOCKSTEP_FIND(cuDeviceGet, device_)
-  LOCKSTEP_FIND(cuDeviceGetUuid, device_uuid_)
-  LOCKSTEP_FIND(cuDeviceGetName, device_name_)
-  LOCKSTEP_FIND(cuDeviceTotalMem, device_memory_)
-  LOCKSTEP_FIND(cuDeviceGetPCIBusId, device_address_)
-  LOCKSTEP_FIND(cuDeviceCanAccessPeer, can_access_peer_)
-  LOCKSTEP_FIND(cuCtxGetDevice, context_device_)
+  LOCKSTEP_FIND(library_, cuInit, init_)
+  LOCKSTEP_FIND(library_, cuGetErrorString, error_string_)
+  LOCKSTEP_FIND(library_, cuDriverGetVersion, driver_version_)
+  LOCKSTEP_FIND(library_, cuDeviceGetCount, device_count_)
+  LOCKSTEP_FIND(library_, cuDeviceGet, device_)
+  LOCKSTEP_FIND(library_, cuDeviceGetUuid, device_uuid_)
+  LOCKSTEP_FIND(library_, cuDeviceGetName, device_name_)
+  LOCKSTEP_FIND(library_, cuDeviceTotalMem, device_memory_)
+  LOCKSTEP_FIND(library_, cuDeviceGetPCIBusId, device_address_)
+  LOCKSTEP_FIND(library_, cuDeviceCanAccessPeer, can_access_peer_)
+  LOCKSTEP_FIND(library_, cuCtxGetDevice, context_device_)
   return LOCKSTEP_OK;
 }
-
-#undef LOCKSTEP_FIND
-#undef LOCKSTEP_TEXT_OF
-#undef LOCKSTEP_NAME_OF
 
 lockstep_status_t Driver::open(std::string& why) {
   std::string reason;

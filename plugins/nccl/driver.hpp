@@ -33,11 +33,13 @@ class Driver {
   bool reach_each_other(std::uint32_t a, std::uint32_t b) const;
   /// Of the interface, as 1000 * major + 10 * minor.
   int version() const;
+  /// For what others find in it.
+  const Library& library() const noexcept { return library_; }
+  std::string text_of(CUresult result) const;
 
  private:
   lockstep_status_t find_functions(std::string& why);
   lockstep_status_t find_devices(std::string& why);
-  std::string text_of(CUresult result) const;
 
   Library library_;
   decltype(cuInit)* init_ = nullptr;

@@ -9,17 +9,20 @@
 #include <string>
 
 #include "lockstep/gpu.h"
+#include "plugins/nccl/drains.hpp"
 #include "plugins/nccl/driver.hpp"
 #include "plugins/nccl/nvml.hpp"
 
 namespace {
 
+using lockstep::nccl::Drains;
 using lockstep::nccl::Driver;
 using lockstep::nccl::Nvml;
 using lockstep::nccl::Uuid;
 
 struct Gpus {
   Driver driver;
+  Drains drains{driver};
   std::unique_ptr<Nvml> nvml;
   std::string versions;
 };
@@ -46,7 +49,8 @@ lockstep_status_t gpu_open(const lockstep_environment_t*, void** self_p, char* w
   try {
     auto gpus = std::make_unique<Gpus>();
     std::string reason;
-    const lockstep_status_t status = gpus->driver.open(reason);
+    lockstep_status_t status = gpus->driver.open(reason);
+    if (status == LOCKSTEP_OK) status = gpus->drains.find_functions(reason);
     if (status != LOCKSTEP_OK) {
       std::snprintf(why, why_size, "%s", reason.c_str());
       return status;
@@ -128,6 +132,45 @@ lockstep_gpu_reach_t gpu_reaches(void* self, const std::uint8_t* a_uuid,
   }
 }
 
+lockstep_status_t gpu_drain_start(void* self, void* const* streams, std::uint32_t count,
+                                  std::uint64_t* ticket_p, char* why, std::size_t why_size) {
+  if (ticket_p == nullptr || (streams == nullptr && count != 0)) return LOCKSTEP_E_INVALID;
+  if (count > LOCKSTEP_GPU_STREAMS_MAX) return LOCKSTEP_E_LIMIT;
+  try {
+    std::string reason;
+    std::uint64_t ticket = 0;
+    const auto status = gpus_of(self).drains.start({streams, count}, ticket, reason);
+    if (status == LOCKSTEP_OK) {
+      *ticket_p = ticket;
+    } else {
+      std::snprintf(why, why_size, "%s", reason.c_str());
+    }
+    return status;
+  } catch (const std::exception& error) {
+    std::snprintf(why, why_size, "%s", error.what());
+  } catch (...) {
+    std::snprintf(why, why_size, "unknown exception");
+  }
+  return LOCKSTEP_E_RESOURCE;
+}
+
+lockstep_status_t gpu_drain_test(void* self, std::uint64_t ticket, char* why,
+                                 std::size_t why_size) {
+  try {
+    std::string reason;
+    const auto status = gpus_of(self).drains.test(ticket, reason);
+    if (status < 0) std::snprintf(why, why_size, "%s", reason.c_str());
+    return status;
+  } catch (...) {
+    std::snprintf(why, why_size, "unknown exception");
+  }
+  return LOCKSTEP_E_RESOURCE;
+}
+
+void gpu_drain_drop(void* self, std::uint64_t ticket) {
+  gpus_of(self).drains.drop(ticket);
+}
+
 constexpr lockstep_gpu_t kGpu = {sizeof(lockstep_gpu_t),
                                  gpu_open,
                                  gpu_close,
@@ -135,7 +178,10 @@ constexpr lockstep_gpu_t kGpu = {sizeof(lockstep_gpu_t),
                                  gpu_count,
                                  gpu_device,
                                  gpu_current,
-                                 gpu_reaches};
+                                 gpu_reaches,
+                                 gpu_drain_start,
+                                 gpu_drain_test,
+                                 gpu_drain_drop};
 
 }  // namespace
 

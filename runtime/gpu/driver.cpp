@@ -22,6 +22,12 @@ std::string text_of(const char (&field)[Size]) {
   return {field, strnlen(field, Size)};
 }
 
+using Why = std::array<char, 512>;
+
+std::string text_of(const Why& why) {
+  return {why.data(), strnlen(why.data(), why.size())};
+}
+
 Device device_of(const lockstep_gpu_device_t& raw) {
   Device device;
   std::copy(std::begin(raw.uuid), std::end(raw.uuid), device.uuid.begin());
@@ -51,11 +57,10 @@ Result<std::unique_ptr<Driver>> Driver::open(const Config& config, const Who& wh
   environment.ranks = who.ranks;
   environment.interface = "";
   environment.log = plugin::log_for_plugin;
-  std::array<char, 512> why{};
+  Why why{};
   void* self = nullptr;
   if (table->open(&environment, &self, why.data(), why.size()) != LOCKSTEP_OK) {
-    why.back() = '\0';
-    return unsupported(why.data());
+    return unsupported(text_of(why));
   }
   std::unique_ptr<Driver> driver(new Driver(std::move(*plugin), self));
   if (driver->devices_.empty()) return unsupported("the GPU plugin tells of no GPU");
@@ -85,6 +90,28 @@ std::optional<std::uint32_t> Driver::current() const {
 
 lockstep_gpu_reach_t Driver::reaches(const Uuid& a, const Uuid& b) const {
   return table_.reaches(self_, a.data(), b.data());
+}
+
+Result<std::uint64_t> Driver::drain_start(std::span<void* const> streams) {
+  Why why{};
+  std::uint64_t ticket = 0;
+  const lockstep_status_t status =
+      table_.drain_start(self_, streams.data(), static_cast<std::uint32_t>(streams.size()), &ticket,
+                         why.data(), why.size());
+  if (status != LOCKSTEP_OK) return Status(status, text_of(why));
+  return ticket;
+}
+
+Status Driver::drain_test(std::uint64_t ticket) {
+  Why why{};
+  const lockstep_status_t status = table_.drain_test(self_, ticket, why.data(), why.size());
+  if (status == LOCKSTEP_OK) return {};
+  if (status == LOCKSTEP_AGAIN) return Status::again();
+  return {status, text_of(why)};
+}
+
+void Driver::drain_drop(std::uint64_t ticket) {
+  table_.drain_drop(self_, ticket);
 }
 
 std::string Driver::version() const {

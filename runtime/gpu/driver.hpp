@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,10 @@ class Driver {
   /// The ordinal of the calling thread's current context's.
   std::optional<std::uint32_t> current() const;
   lockstep_gpu_reach_t reaches(const Uuid& a, const Uuid& b) const;
+  /// See lockstep_gpu_t::drain_start.
+  Result<std::uint64_t> drain_start(std::span<void* const> streams);
+  Status drain_test(std::uint64_t ticket);
+  void drain_drop(std::uint64_t ticket);
   std::string version() const;
   const plugin::Plugin& plugin() const noexcept { return *plugin_; }
 

@@ -25,6 +25,10 @@ if "$work/prefix/bin/lockstep" info | grep "$build/"; then
   echo "the installed library looks into the build folder" >&2
   exit 1
 fi
+if find "$work/prefix" -name '*fake*' -o -name '*odd_tables*' | grep .; then
+  echo "what is for tests only is installed" >&2
+  exit 1
+fi
 test -f "$work/prefix/share/man/man1/lockstep.1"
 # What Slurm is told to load is there, wherever it was installed to.
 conf=$(find "$work/prefix" -name lockstep.conf)

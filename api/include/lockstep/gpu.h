@@ -34,6 +34,9 @@ typedef struct lockstep_gpu_device {
   char name[96];    /**< "NVIDIA H200"; always terminated, cut if longer */
 } lockstep_gpu_device_t;
 
+/** Most streams that one drain waits for. */
+#define LOCKSTEP_GPU_STREAMS_MAX 64u
+
 /** GPUs of this process.
  *
  * All calls on one `self` come from one thread at a time, not always the same. No call makes a
@@ -61,6 +64,20 @@ typedef struct lockstep_gpu {
   /** Whether two different GPUs of this node reach each other, also such as this process does not
    * use. Symmetric. LOCKSTEP_GPU_CANNOT_TELL where this process may not see one of them. */
   lockstep_gpu_reach_t (*reaches)(void *self, const uint8_t *a_uuid, const uint8_t *b_uuid);
+  /** Begins to wait for all that these streams (cudaStream_t, CUstream) have been given so far, and
+   * for nothing else: no kernel, and no wait for a device. Returns at once. NULL is the default
+   * stream of the thread's current context. On LOCKSTEP_OK *ticket_p is 0 if all of them are idle,
+   * else it is to be tested until it is over. LOCKSTEP_E_STATE: one is being captured into a graph,
+   * which is not disturbed; LOCKSTEP_E_INVALID: one is no stream; LOCKSTEP_E_RESOURCE: the GPU has
+   * failed; LOCKSTEP_E_LIMIT: too many. On failure `why` says which, and nothing is to be tested.
+   */
+  lockstep_status_t (*drain_start)(void *self, void *const *streams, uint32_t count,
+                                   uint64_t *ticket_p, char *why, size_t why_size);
+  /** LOCKSTEP_AGAIN until all is done; then LOCKSTEP_OK, or LOCKSTEP_E_RESOURCE if the GPU has
+   * failed, and the ticket is over. Below a microsecond nearly always. */
+  lockstep_status_t (*drain_test)(void *self, uint64_t ticket, char *why, size_t why_size);
+  /** Ends a ticket that nobody waits for any more; the streams go on. */
+  void (*drain_drop)(void *self, uint64_t ticket);
 } lockstep_gpu_t;
 
 #ifdef __cplusplus

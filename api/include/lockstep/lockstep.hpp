@@ -9,10 +9,12 @@
 #include <concepts>
 #include <cstdint>
 #include <exception>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <ostream>
 #include <ranges>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -26,6 +28,7 @@
 #include "lockstep/lockstep.h"
 #include "lockstep/scope.hpp"
 #include "lockstep/section.hpp"
+#include "lockstep/streams.h"
 #include "lockstep/trigger.hpp"
 #include "lockstep/trigger_report.hpp"
 
@@ -88,6 +91,19 @@ class Group {
   void wait_for_everyone(const Options& options = {}, const Where& where = Where::current()) {
     const lockstep_call_t call = options.at(where);
     detail::check(lockstep_wait_for_everyone(handle_.get(), &call));
+  }
+  /// The same, and when it returns all that any member has enqueued on its streams (cudaStream_t,
+  /// CUstream) before has finished: wait_for_everyone_on({stream}). Members may name different
+  /// streams, also none. Needs no header of CUDA's.
+  void wait_for_everyone_on(std::initializer_list<void*> streams, const Options& options = {},
+                            const Where& where = Where::current()) {
+    wait_for_everyone_on(std::span(streams.begin(), streams.size()), options, where);
+  }
+  void wait_for_everyone_on(std::span<void* const> streams, const Options& options = {},
+                            const Where& where = Where::current()) {
+    const lockstep_call_t call = options.at(where);
+    detail::check(lockstep_wait_for_everyone_on(handle_.get(), streams.data(),
+                                                static_cast<std::uint32_t>(streams.size()), &call));
   }
   /// First half of wait_for_everyone.
   Arrival arrive(const Options& options = {}, const Where& where = Where::current()) {
@@ -312,6 +328,14 @@ class Session {
 
   void wait_for_everyone(const Options& options = {}, const Where& where = Where::current()) {
     job_.wait_for_everyone(options, where);
+  }
+  void wait_for_everyone_on(std::initializer_list<void*> streams, const Options& options = {},
+                            const Where& where = Where::current()) {
+    job_.wait_for_everyone_on(streams, options, where);
+  }
+  void wait_for_everyone_on(std::span<void* const> streams, const Options& options = {},
+                            const Where& where = Where::current()) {
+    job_.wait_for_everyone_on(streams, options, where);
   }
 
   /// One goes first, in the job or on each node; see Group::first. Without a callable: a scope.

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -21,12 +22,37 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "lockstep/gpu.h"
+#include "tests/support/fake_stream.hpp"
 
 namespace {
+
+using lockstep::test::FakeStream;
+
+/// A thread that waits for streams, as the words of the real plugin do.
+struct Drain {
+  std::atomic<bool> is_over{false};
+  std::atomic<bool> has_failed{false};
+  std::atomic<bool> is_dropped{false};
+  std::thread waiter;
+
+  explicit Drain(std::vector<FakeStream*> streams)
+      : waiter([this, streams = std::move(streams)] {
+          for (const FakeStream* stream : streams) {
+            while (stream->is_busy && !is_dropped) std::this_thread::yield();
+            if (stream->has_failed) has_failed = true;
+          }
+          is_over = true;
+        }) {}
+  ~Drain() {
+    is_dropped = true;
+    waiter.join();
+  }
+};
 
 struct Gpu {
   bool is_instance = false;
@@ -43,6 +69,8 @@ struct Machine {
   bool has_driver = true;
   std::int32_t current = -1;
   long slow_ms = 0;
+  std::map<std::uint64_t, std::unique_ptr<Drain>> drains;
+  std::uint64_t tickets = 0;
 };
 
 bool is_meant(const std::string& ranks, std::uint32_t rank) {
@@ -186,9 +214,51 @@ lockstep_gpu_reach_t fake_reaches(void* self, const std::uint8_t* a_uuid,
   return machine.reaching.count({a, b}) != 0 ? LOCKSTEP_GPU_REACHES : LOCKSTEP_GPU_APART;
 }
 
-constexpr lockstep_gpu_t kGpu = {
-    sizeof(lockstep_gpu_t), fake_open,   fake_close, fake_driver, fake_count, fake_device,
-    fake_current,           fake_reaches};
+lockstep_status_t fake_drain_start(void* self, void* const* streams, std::uint32_t count,
+                                   std::uint64_t* ticket_p, char* why, std::size_t why_size) {
+  std::vector<FakeStream*> busy;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    auto* const stream = static_cast<FakeStream*>(streams[i]);
+    if (stream == nullptr) continue;
+    if (stream->is_captured) {
+      std::snprintf(why, why_size, "stream %u of %u is being captured", i, count);
+      return LOCKSTEP_E_STATE;
+    }
+    if (stream->is_busy || stream->has_failed) busy.push_back(stream);
+  }
+  Machine& machine = machine_of(self);
+  *ticket_p = busy.empty() ? 0 : ++machine.tickets;
+  if (!busy.empty()) machine.drains[*ticket_p] = std::make_unique<Drain>(std::move(busy));
+  return LOCKSTEP_OK;
+}
+
+lockstep_status_t fake_drain_test(void* self, std::uint64_t ticket, char* why,
+                                  std::size_t why_size) {
+  auto& drains = machine_of(self).drains;
+  const Drain& drain = *drains.at(ticket);
+  if (!drain.is_over) return LOCKSTEP_AGAIN;
+  const bool has_failed = drain.has_failed;
+  drains.erase(ticket);
+  if (!has_failed) return LOCKSTEP_OK;
+  std::snprintf(why, why_size, "the GPU has failed: not really");
+  return LOCKSTEP_E_RESOURCE;
+}
+
+void fake_drain_drop(void* self, std::uint64_t ticket) {
+  machine_of(self).drains.erase(ticket);
+}
+
+constexpr lockstep_gpu_t kGpu = {sizeof(lockstep_gpu_t),
+                                 fake_open,
+                                 fake_close,
+                                 fake_driver,
+                                 fake_count,
+                                 fake_device,
+                                 fake_current,
+                                 fake_reaches,
+                                 fake_drain_start,
+                                 fake_drain_test,
+                                 fake_drain_drop};
 
 constexpr lockstep_plugin_t kPlugin = {LOCKSTEP_PLUGIN_ABI,
                                        sizeof(lockstep_plugin_t),
