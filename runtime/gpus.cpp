@@ -17,7 +17,8 @@ struct Card {
   gpu::Uuid uuid;
   gpu::Uuid cluster;
   std::uint32_t clique;
-  std::uint16_t has_gpu;
+  std::uint8_t has_gpu;
+  std::uint8_t is_mistake;
   std::uint16_t is_instance;
 };
 static_assert(sizeof(Card) == 40);
@@ -94,8 +95,11 @@ gpu::Answers Gpus::answers_about(const std::vector<gpu::Seat>& seats, Rank membe
 Result<Gpus::Survey> Gpus::survey(Group& group, const Call& call) {
   const Own& mine = own();
   const gpu::Device& device = mine.device;
-  const Card card{device.uuid, device.fabric.cluster, device.fabric.clique,
-                  static_cast<std::uint16_t>(mine.choice ? 1 : 0),
+  const Card card{device.uuid,
+                  device.fabric.cluster,
+                  device.fabric.clique,
+                  static_cast<std::uint8_t>(mine.choice ? 1 : 0),
+                  static_cast<std::uint8_t>(mine.is_mistake ? 1 : 0),
                   static_cast<std::uint16_t>(device.is_instance ? 1 : 0)};
   const Result<std::vector<Card>> cards = share_each(group, patient(call), card);
   if (!cards.ok()) return cards.status();
@@ -103,6 +107,7 @@ Result<Gpus::Survey> Gpus::survey(Group& group, const Call& call) {
   for (Rank member = 0; member < group.size(); ++member) {
     const Card& one = cards.value()[member];
     survey.has_gpu.push_back(one.has_gpu != 0);
+    survey.has_mistake = survey.has_mistake || one.is_mistake != 0;
     const NodeIndex node = group.around().identity.node_of[group.ranks()[member]];
     survey.seats.push_back({one.uuid, {one.cluster, one.clique}, node, one.is_instance != 0});
   }

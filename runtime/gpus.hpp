@@ -47,6 +47,7 @@ class Gpus {
   struct Survey {
     std::vector<bool> has_gpu;     ///< by member; the rest is empty unless all have one
     std::vector<gpu::Seat> seats;  ///< by member
+    bool has_mistake = false;      ///< somebody's LOCKSTEP_GPU names none
     gpu::Groups groups;
   };
   /// Collective; a few rounds.

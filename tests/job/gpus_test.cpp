@@ -199,6 +199,15 @@ TEST(GpuViews, TopoShowsWhoHasNone) {
   EXPECT_FALSE(json.contains("gpu_groups"));
 }
 
+TEST(GpuViews, TopoShowsWhoseSettingIsWrongEvenIfItIsEverybodys) {
+  const std::string text =
+      run(with(kFour, "LOCKSTEP_GPU=7") + launch({2, 1}) + LOCKSTEP_CLI " topo").output;
+  for (const char* const rank : {"0", "1"}) {
+    EXPECT_EQ(count(text, std::string("rank ") + rank + "  none: LOCKSTEP_GPU=7 is too much: "), 1u)
+        << text;
+  }
+}
+
 TEST(GpuViews, TopoSaysNothingWhereThereIsNone) {
   EXPECT_FALSE(topology({2, 1}, "no_driver *").contains("gpus"));
   const std::string text = run(with("no_driver *") + LOCKSTEP_CLI " topo").output;
