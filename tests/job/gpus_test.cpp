@@ -182,10 +182,10 @@ Json topology(const Shape& shape, const std::string& machine) {
 TEST(GpuViews, TopoShowsEachRanksGpuAndTheGroups) {
   const Json json = topology({3, 1}, "gpu A B; see * A B; current 1 0");
   ASSERT_TRUE(json.is_object());
-  ASSERT_EQ(json["gpus"].size(), 3u);
-  EXPECT_EQ(json["gpus"][1]["uuid"], "GPU-41000000-0000-0000-0000-000000000000");
-  EXPECT_EQ(json["gpus"][1]["rule"], "its current context's");
-  EXPECT_EQ(json["gpu_groups"], Json::parse("[[0, 1, 2]]"));
+  ASSERT_EQ(json.at("gpus").size(), 3u);
+  EXPECT_EQ(json.at("gpus").at(1).at("uuid"), "GPU-41000000-0000-0000-0000-000000000000");
+  EXPECT_EQ(json.at("gpus").at(1).at("rule"), "its current context's");
+  EXPECT_EQ(json.at("gpu_groups"), Json::parse("[[0, 1, 2]]"));
   const std::string text =
       run(with("gpu A B; see * A B; current 1 0") + launch({3, 1}) + LOCKSTEP_CLI " topo").output;
   EXPECT_EQ(count(text, "(by its local rank, shared with ranks 1-2)"), 1u) << text;
@@ -194,8 +194,8 @@ TEST(GpuViews, TopoShowsEachRanksGpuAndTheGroups) {
 
 TEST(GpuViews, TopoShowsWhoHasNone) {
   const Json json = topology({2, 2}, "gpu A; see 0 A; no_driver 1");
-  EXPECT_EQ(json["gpus"][0]["name"], "Fake GPU A");
-  EXPECT_EQ(json["gpus"][1]["why"], "no fake driver here");
+  EXPECT_EQ(json.at("gpus").at(0).at("name"), "Fake GPU A");
+  EXPECT_EQ(json.at("gpus").at(1).at("why"), "no fake driver here");
   EXPECT_FALSE(json.contains("gpu_groups"));
 }
 
@@ -226,8 +226,8 @@ TEST(GpuViews, InfoSaysWhichOneAndWhy) {
   EXPECT_EQ(count(info("no_driver *"), "absent: no fake driver here"), 1u);
   EXPECT_EQ(count(info("mig A; see * A; fabric 7 1 A"), "MIG-41000000-"), 1u);
   const Json json = Json::parse(run(with(kFour) + LOCKSTEP_CLI " info --json").output);
-  EXPECT_EQ(json["gpus"]["devices"].size(), 4u);
-  for (const Json& one : json["plugins"]) EXPECT_NE(one["name"], "fake_gpu") << "no transport";
+  EXPECT_EQ(json.at("gpus").at("devices").size(), 4u);
+  for (const Json& one : json.at("plugins")) EXPECT_NE(one["name"], "fake_gpu") << "no transport";
 }
 
 }  // namespace
