@@ -16,6 +16,8 @@ Words::Words(const Functions& functions, CUresult& result) : functions_(function
     result = CUDA_ERROR_OUT_OF_MEMORY;
     return;
   }
+  // A child that the program forks would share the page, and whoever writes to it first loses it.
+  (void)madvise(memory, kBytes, MADV_DONTFORK);
   result = functions_.lock(memory, kBytes, CU_MEMHOSTREGISTER_DEVICEMAP);
   if (result == CUDA_SUCCESS) {
     result = functions_.address(&address_, memory, 0);
