@@ -110,7 +110,9 @@ class Triggers {
   void bind_word(Trigger& trigger, std::uint64_t* word);
   /// Looks at the files if it is time for that. True: one was touched, and waits to be told. Any
   /// thread.
-  bool look_at_files();
+  bool look_at_files() {
+    return next_file_look_.load(std::memory_order_relaxed) != kNever && look_at_files_now();
+  }
 
   /// If the group breaks because a member is lost, the next check or poll of the trigger fires,
   /// once, instead of failing. To be called on all members.
@@ -184,7 +186,9 @@ class Triggers {
 
   Trigger* find(std::uint64_t id) const;
   void unbind(Trigger& trigger);
-  bool take_words();
+  bool look_at_files_now();
+  bool take_words() { return !words_.empty() && take_written_words(); }
+  bool take_written_words();
   Trigger* rest() const noexcept { return catch_all_ != nullptr ? catch_all_ : unnamed_; }
   lifecycle::Signals signals_of(const Trigger& trigger) const;
   std::size_t open_count() const;

@@ -63,9 +63,8 @@ void Triggers::unbind(Trigger& trigger) {
   if (files_.empty()) next_file_look_ = kNever;
 }
 
-bool Triggers::look_at_files() {
-  const Nanos next = next_file_look_.load(std::memory_order_relaxed);
-  if (next == kNever || now() < next) return false;
+bool Triggers::look_at_files_now() {
+  if (now() < next_file_look_.load(std::memory_order_relaxed)) return false;
   std::unique_lock files(files_mutex_, std::try_to_lock);
   if (!files || files_.empty()) return false;  // another thread looks
   bool is_any = false;
@@ -84,7 +83,7 @@ bool Triggers::look_at_files() {
 }
 
 /// Who writes again before this rank looks is told as one with it; a write is never lost.
-bool Triggers::take_words() {
+bool Triggers::take_written_words() {
   bool is_any = false;
   for (const WatchedWord& one : words_) {
     if (!one.is_written()) continue;

@@ -40,7 +40,7 @@ Status append(std::vector<Record>& records, Result<std::vector<std::byte>> bytes
 
 Status Triggers::tell(const Call& call) {
   take_sources(call);
-  const std::vector<Record> mine = begin_telling();
+  const std::vector<Record> mine = has_untold() ? begin_telling() : std::vector<Record>{};
   const bool has_words = !mine.empty();
   const bool fits = group_.size() <= kInWord;
   const std::uint64_t bit = fits ? std::uint64_t{1} << group_.rank() : 1;
@@ -54,7 +54,6 @@ Status Triggers::tell(const Call& call) {
 
 std::vector<Record> Triggers::begin_telling() {
   std::vector<Record> records;
-  if (!has_untold()) return records;
   std::lock_guard lock(mutex_);
   for (const auto& trigger : triggers_) {
     if (!trigger->untold_) continue;
