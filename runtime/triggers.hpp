@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -147,8 +146,7 @@ class Triggers {
 
   /// Polls: free while nothing is set. False: poll() has to look.
   bool poll_quickly(const Trigger& trigger) noexcept {
-    return polls_.enter() && !trigger.is_due() &&
-           std::none_of(words_.begin(), words_.end(), std::mem_fn(&WatchedWord::is_written));
+    return polls_.enter() && !trigger.is_due() && (words_.empty() || no_word_is_written());
   }
   /// Of the unnamed one, which has been asked for before.
   bool poll_quickly() noexcept { return poll_quickly(*unnamed_); }
@@ -189,6 +187,7 @@ class Triggers {
   bool look_at_files_now();
   bool take_words() { return !words_.empty() && take_written_words(); }
   bool take_written_words();
+  bool no_word_is_written() const noexcept;
   Trigger* rest() const noexcept { return catch_all_ != nullptr ? catch_all_ : unnamed_; }
   lifecycle::Signals signals_of(const Trigger& trigger) const;
   std::size_t open_count() const;

@@ -82,6 +82,11 @@ bool Triggers::look_at_files_now() {
   return is_any;
 }
 
+bool Triggers::no_word_is_written() const noexcept {
+  return std::none_of(words_.begin(), words_.end(),
+                      [](const WatchedWord& one) { return one.is_written(); });
+}
+
 /// Who writes again before this rank looks is told as one with it; a write is never lost.
 bool Triggers::take_written_words() {
   bool is_any = false;
