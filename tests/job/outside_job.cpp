@@ -45,8 +45,8 @@ void named(lockstep::Session& job) {
   lockstep::Trigger save = job.trigger("save");
   lockstep::Trigger stop = job.trigger("stop");
   const auto tell = [&job](const lockstep::TriggerReport& why) {
-    say("rank " + std::to_string(job.rank()) + ": " + why.name + " " +
-        std::to_string(static_cast<int>(why.reason)) + " " + why.text);
+    say("rank " + std::to_string(job.rank()) + " at " + std::to_string(why.check) + ": " +
+        why.name + " " + std::to_string(static_cast<int>(why.reason)) + " " + why.text);
   };
   for (bool is_over = false; !is_over;) {
     std::this_thread::sleep_for(std::chrono::microseconds(300));

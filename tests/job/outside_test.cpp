@@ -203,9 +203,20 @@ TEST(Trigger, WithANameIsForThatCheckOnly) {
 TEST(Trigger, SetsTheOneThatHasTheName) {
   Job job("named");
   EXPECT_EQ(job.trigger("--wait 300ms").status, 3) << "nobody checks the one without a name";
-  EXPECT_EQ(job.trigger("save --reason \"just to be safe\"").status, 0);
-  EXPECT_EQ(job.trigger("stop --reason \"enough\"").status, 0);
+  // All have checked hundreds of times by then, in which there was nothing.
+  const Finished saved = job.trigger("save --reason \"just to be safe\"");
+  const Finished stopped = job.trigger("stop --reason \"enough\"");
   EXPECT_EQ(job.result(), 0) << job.log();
+  const auto expect_same_check = [&](const Finished& asked, const std::string& name) {
+    EXPECT_EQ(asked.status, 0) << asked.output;
+    std::smatch check;
+    ASSERT_TRUE(std::regex_search(asked.output, check, std::regex("noticed it at check ([0-9]+)")))
+        << asked.output;
+    EXPECT_EQ(count(job.log(), " at " + check[1].str() + ": " + name + " 6 "), 8u)
+        << asked.output << job.log();
+  };
+  expect_same_check(saved, "save");
+  expect_same_check(stopped, "stop");
   EXPECT_EQ(count(job.log(), ": save 6 "), 8u) << job.log();
   EXPECT_EQ(count(job.log(), ": just to be safe\n"), 8u) << job.log();
   EXPECT_EQ(count(job.log(), ": stop 6 "), 8u) << job.log();
