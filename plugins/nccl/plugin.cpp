@@ -44,27 +44,34 @@ std::string versions_of(const Gpus& gpus) {
          std::to_string(version / 1000) + '.' + std::to_string(version % 1000 / 10);
 }
 
-lockstep_status_t gpu_open(const lockstep_environment_t*, void** self_p, char* why,
-                           std::size_t why_size) {
+/// Calls body(reason); errors and exceptions say why.
+template <class Body>
+lockstep_status_t explain(char* why, std::size_t why_size, Body&& body) noexcept {
   try {
-    auto gpus = std::make_unique<Gpus>();
     std::string reason;
-    lockstep_status_t status = gpus->driver.open(reason);
-    if (status == LOCKSTEP_OK) status = gpus->drains.find_functions(reason);
-    if (status != LOCKSTEP_OK) {
-      std::snprintf(why, why_size, "%s", reason.c_str());
-      return status;
-    }
-    gpus->nvml = std::make_unique<Nvml>();
-    gpus->versions = versions_of(*gpus);
-    *self_p = gpus.release();
-    return LOCKSTEP_OK;
+    const lockstep_status_t status = body(reason);
+    if (status < 0) std::snprintf(why, why_size, "%s", reason.c_str());
+    return status;
   } catch (const std::exception& error) {
     std::snprintf(why, why_size, "%s", error.what());
   } catch (...) {
     std::snprintf(why, why_size, "unknown exception");
   }
   return LOCKSTEP_E_RESOURCE;
+}
+
+lockstep_status_t gpu_open(const lockstep_environment_t*, void** self_p, char* why,
+                           std::size_t why_size) {
+  return explain(why, why_size, [&](std::string& reason) {
+    auto gpus = std::make_unique<Gpus>();
+    lockstep_status_t status = gpus->driver.open(reason);
+    if (status == LOCKSTEP_OK) status = gpus->drains.find_functions(reason);
+    if (status != LOCKSTEP_OK) return status;
+    gpus->nvml = std::make_unique<Nvml>();
+    gpus->versions = versions_of(*gpus);
+    *self_p = gpus.release();
+    return LOCKSTEP_OK;
+  });
 }
 
 void gpu_close(void* self) {
@@ -136,35 +143,18 @@ lockstep_status_t gpu_drain_start(void* self, void* const* streams, std::uint32_
                                   std::uint64_t* ticket_p, char* why, std::size_t why_size) {
   if (ticket_p == nullptr || (streams == nullptr && count != 0)) return LOCKSTEP_E_INVALID;
   if (count > LOCKSTEP_GPU_STREAMS_MAX) return LOCKSTEP_E_LIMIT;
-  try {
-    std::string reason;
+  return explain(why, why_size, [&](std::string& reason) {
     std::uint64_t ticket = 0;
-    const auto status = gpus_of(self).drains.start({streams, count}, ticket, reason);
-    if (status == LOCKSTEP_OK) {
-      *ticket_p = ticket;
-    } else {
-      std::snprintf(why, why_size, "%s", reason.c_str());
-    }
+    const lockstep_status_t status = gpus_of(self).drains.start({streams, count}, ticket, reason);
+    if (status == LOCKSTEP_OK) *ticket_p = ticket;
     return status;
-  } catch (const std::exception& error) {
-    std::snprintf(why, why_size, "%s", error.what());
-  } catch (...) {
-    std::snprintf(why, why_size, "unknown exception");
-  }
-  return LOCKSTEP_E_RESOURCE;
+  });
 }
 
 lockstep_status_t gpu_drain_test(void* self, std::uint64_t ticket, char* why,
                                  std::size_t why_size) {
-  try {
-    std::string reason;
-    const auto status = gpus_of(self).drains.test(ticket, reason);
-    if (status < 0) std::snprintf(why, why_size, "%s", reason.c_str());
-    return status;
-  } catch (...) {
-    std::snprintf(why, why_size, "unknown exception");
-  }
-  return LOCKSTEP_E_RESOURCE;
+  return explain(why, why_size,
+                 [&](std::string& reason) { return gpus_of(self).drains.test(ticket, reason); });
 }
 
 void gpu_drain_drop(void* self, std::uint64_t ticket) {
