@@ -234,7 +234,9 @@ class Group {
   std::string last_call(std::uint32_t local_member) const;
   void urge_speaker();
   void compare_polls() const;
+  bool lacks_speaker() const;
   void see_to_speaker();
+  void speak_instead();
   void poll_port() noexcept;
   void give_up_round(Watch& watch, Nanos time);
   void report(const Watch& watch, Nanos time) const;

@@ -328,10 +328,11 @@ void Group::inquire(const Watch& watch) {
     local_->ring_sections();
     return;
   }
-  const bool has_speaker = is_speaker() || !is_gone(local_->speaker());
-  // The speaker may have gone because all is said, and whoever has heard it may have left.
-  if (!has_speaker && local_->sections().is_released(attempt)) return;
-  see_to_speaker();
+  if (lacks_speaker()) {
+    // It may have gone because all is said, and whoever has heard it may have left.
+    if (local_->sections().is_released(attempt)) return;
+    speak_instead();
+  }
   if (!is_speaker()) {
     local_->ask(inquiry);
     return;
@@ -347,9 +348,16 @@ void Group::poll_port() noexcept {
   around_.port->poll();
 }
 
+bool Group::lacks_speaker() const {
+  return !is_speaker() && is_gone(local_->speaker());
+}
+
 /// Somebody has to speak for this node: this member, if nobody else does any more.
 void Group::see_to_speaker() {
-  if (is_speaker() || !is_gone(local_->speaker())) return;
+  if (lacks_speaker()) speak_instead();
+}
+
+void Group::speak_instead() {
   if (speaker_ == nullptr) {
     if (Status status = stand_by(); !status.ok()) {
       log::warn("cannot speak for its node in place of rank {}: {}",
