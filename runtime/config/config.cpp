@@ -148,7 +148,7 @@ constexpr std::array kSettings = {
             "This rank's GPU. auto: that of the current CUDA context, or the only one, or the "
             "local rank modulo how many this process sees.",
             any_text<&Config::gpu>},
-    Setting{"LOCKSTEP_GPU_PLUGIN", "nccl", "a plugin's name", "Which plugin is asked about GPUs.",
+    Setting{"LOCKSTEP_GPU_PLUGIN", "cuda", "a plugin's name", "Which plugin is asked about GPUs.",
             word<&Config::gpu_plugin>},
     Setting{"LOCKSTEP_GRACE", "2s", "500ms or more: a number and ms, s, min or h, or never",
             "After a deadline: how long the other nodes have to answer who is missing.",

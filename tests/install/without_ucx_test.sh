@@ -9,7 +9,7 @@ cmake -S "$source" -B "$work" -G Ninja -DCMAKE_BUILD_TYPE=Release -DLOCKSTEP_WAR
   "${launcher[@]}" -DLOCKSTEP_WITH_UCX=OFF -DLOCKSTEP_WITH_CUDA=OFF -DLOCKSTEP_BUILD_TESTS=OFF >/dev/null
 ninja -C "$work" >"$work/build.log" || { cat "$work/build.log"; exit 1; }
 timeout 60 "$work/api/cli/lockstep" info >"$work/info.log"
-for plugin in ucx nccl; do
+for plugin in ucx cuda; do
   test ! -e "$work/plugins/lockstep_$plugin.so"
   grep "no plugin lockstep_$plugin.so" "$work/info.log"
 done

@@ -28,12 +28,22 @@ class DeviceTrigger {
   /// seen yet the last one counts. Nothing else that the kernel has written is ordered before it.
   __device__ void set(std::uint64_t value = 1) const {
     *static_cast<volatile std::uint64_t*>(word_) = value != 0 ? value : 1;
+    if (bit_.raised != nullptr) atomicOr(bit_.raised, bit_.mask);
   }
+  /// With a bit: whether it was set on any member before the last stream barrier that the calling
+  /// kernel stands behind on its stream; the same on all of them.
+  __device__ bool is_agreed() const { return (word_of_last() & bit_.mask) != 0; }
+  /// With a bit: whether that barrier has failed, and ordered nothing.
+  __device__ bool has_barrier_failed() const { return word_of_last() >> 31 != 0; }
 
  private:
   friend class DeviceWord;
-  explicit DeviceTrigger(std::uint64_t* word) : word_(word) {}
+  DeviceTrigger(std::uint64_t* word, const lockstep_stream_bit_t& bit) : word_(word), bit_(bit) {}
+  __device__ std::uint32_t word_of_last() const {
+    return *static_cast<const volatile std::uint32_t*>(bit_.agreed);
+  }
   std::uint64_t* word_;  ///< by its address on the device
+  lockstep_stream_bit_t bit_;
 };
 
 /// A word in the host's memory that kernels on the current device, and any other of this process,
@@ -41,7 +51,9 @@ class DeviceTrigger {
 class DeviceWord {
  public:
   /// Throws std::runtime_error with CUDA's text if there is no such memory.
-  explicit DeviceWord(Trigger trigger) : trigger_(trigger) {
+  /// @param bit  Trigger::stream_bit(): kernels raise the trigger for stream barriers, too.
+  explicit DeviceWord(Trigger trigger, const lockstep_stream_bit_t& bit = {})
+      : trigger_(trigger), bit_(bit) {
     void* memory = nullptr;
     check(cudaHostAlloc(&memory, sizeof(std::uint64_t), cudaHostAllocMapped | cudaHostAllocPortable),
           "cudaHostAlloc");
@@ -66,7 +78,7 @@ class DeviceWord {
   DeviceWord(const DeviceWord&) = delete;
   DeviceWord& operator=(const DeviceWord&) = delete;
 
-  DeviceTrigger trigger() const { return DeviceTrigger(device_); }
+  DeviceTrigger trigger() const { return DeviceTrigger(device_, bit_); }
 
  private:
   static void check(cudaError_t error, const char* call) {
@@ -75,6 +87,7 @@ class DeviceWord {
   }
 
   Trigger trigger_;
+  lockstep_stream_bit_t bit_;
   std::uint64_t* host_ = nullptr;
   std::uint64_t* device_ = nullptr;
 };

@@ -37,6 +37,54 @@ typedef struct lockstep_gpu_device {
 /** Most streams that one drain waits for. */
 #define LOCKSTEP_GPU_STREAMS_MAX 64u
 
+/** Most GPUs of a node that meet in one barrier. */
+#define LOCKSTEP_GPU_PEERS_MAX 64u
+/** How many results of a barrier are kept. */
+#define LOCKSTEP_GPU_RESULTS 64u
+/** Of a barrier's word: its number modulo 2^32 is in the upper half, what was raised in the lower
+ * 31 bits, and this bit says that it has failed, as have all later ones. */
+#define LOCKSTEP_GPU_BROKEN 0x80000000u
+
+/** Why a barrier has failed. */
+typedef enum lockstep_gpu_cause {
+  LOCKSTEP_GPU_WHOLE = 0,   /**< it has not */
+  LOCKSTEP_GPU_LATE = 1,    /**< `missing` have not come in time */
+  LOCKSTEP_GPU_STOPPED = 2, /**< the host has said so, by `give_up` or `released` */
+  LOCKSTEP_GPU_TOLD = 3     /**< another member's has */
+} lockstep_gpu_cause_t;
+
+/** How a GPU and its host hear of each other: page-locked memory of the plugin's. Each word is
+ * written whole; what a member has read of a word's number it has read for good. */
+typedef struct lockstep_gpu_line {
+  /** By the GPU: word of barrier n at n % LOCKSTEP_GPU_RESULTS, once it is over. */
+  uint64_t results[LOCKSTEP_GPU_RESULTS];
+  uint64_t arrived; /**< by the GPU of member 0, if it is carried: all here have come, with `word` */
+  uint64_t cause;   /**< by the GPU, before the broken word: lockstep_gpu_cause_t */
+  uint64_t missing; /**< by the GPU, before `cause`: bit i: member i had not come */
+  uint64_t padding[5];
+  uint64_t released; /**< by the host of member 0, if it is carried: others have come, too */
+  uint64_t give_up;  /**< by the host: not 0: the barrier fails, if it has not ended */
+  uint64_t room[6];
+} lockstep_gpu_line_t;
+
+/** What a member's part of a barrier is to be. */
+typedef struct lockstep_gpu_barrier_setup {
+  uint32_t size;       /**< sizeof this struct in the caller */
+  uint32_t member;     /**< this one's number */
+  uint32_t members;    /**< of this node, on GPUs that reach each other; 1 to LOCKSTEP_GPU_PEERS_MAX */
+  uint32_t is_carried; /**< 1: there are others, whom the host of member 0 meets */
+} lockstep_gpu_barrier_setup_t;
+
+/** A member's part of a barrier, as its host and its kernels see it. */
+typedef struct lockstep_gpu_barrier_view {
+  uint32_t size;             /**< in: sizeof this struct in the caller */
+  int32_t memory;            /**< a descriptor of what the others open, for the caller to close; -1:
+                                there is nobody else */
+  lockstep_gpu_line_t *line; /**< until `barrier_close` */
+  uint32_t *raised;          /**< on the GPU: kernels set bits, the next barrier takes them */
+  const uint32_t *agreed;    /**< on the GPU: the lower half of the last word, for later kernels */
+} lockstep_gpu_barrier_view_t;
+
 /** GPUs of this process.
  *
  * All calls on one `self` come from one thread at a time, not always the same. No call makes a
@@ -78,6 +126,26 @@ typedef struct lockstep_gpu {
   lockstep_status_t (*drain_test)(void *self, uint64_t ticket, char *why, size_t why_size);
   /** Ends a ticket that nobody waits for any more; the streams go on. */
   void (*drain_drop)(void *self, uint64_t ticket);
+
+  /** Makes this member's part of a barrier on the GPU of the thread's current context; where there
+   * is none, of `ordinal`, in its primary context. LOCKSTEP_E_UNSUPPORTED: this plugin or this GPU
+   * has no such barriers; LOCKSTEP_E_STATE: the current context is on another GPU than `ordinal`;
+   * LOCKSTEP_E_RESOURCE. Tens of milliseconds, and a few MiB of the GPU. */
+  lockstep_status_t (*barrier_open)(void *self, uint32_t ordinal,
+                                    const lockstep_gpu_barrier_setup_t *setup, void **barrier_p,
+                                    lockstep_gpu_barrier_view_t *view_p, char *why,
+                                    size_t why_size);
+  /** Opens another member's memory, which stays the caller's to close. Once for each, before the
+   * first `barrier_enqueue`. LOCKSTEP_E_UNSUPPORTED: they cannot reach it. */
+  lockstep_status_t (*barrier_connect)(void *barrier, uint32_t member, int32_t memory, char *why,
+                                       size_t why_size);
+  /** Enqueues the next barrier and returns at once. It fails `limit_ns` (0: never) after the stream
+   * has come to it. *is_captured_p: 1: it went into a CUDA graph, and is the next one whenever that
+   * runs. LOCKSTEP_E_INVALID: no stream, or of another context. */
+  lockstep_status_t (*barrier_enqueue)(void *barrier, void *stream, uint64_t limit_ns,
+                                       uint32_t *is_captured_p, char *why, size_t why_size);
+  /** Ends this member's part once its GPU has done all that it was given. */
+  void (*barrier_close)(void *barrier);
 } lockstep_gpu_t;
 
 #ifdef __cplusplus

@@ -105,6 +105,35 @@ class Group {
     detail::check(lockstep_wait_for_everyone_on(handle_.get(), streams.data(),
                                                 static_cast<std::uint32_t>(streams.size()), &call));
   }
+  /// Enqueues a barrier and returns: what any member enqueues on its stream (cudaStream_t, CUstream)
+  /// after it starts when all that every member has enqueued before it has finished, and sees what
+  /// that has written. May be captured into a CUDA graph, once the group is prepared.
+  void stream_barrier(void* stream, const Options& options = {},
+                      const Where& where = Where::current()) {
+    const lockstep_call_t call = options.at(where);
+    detail::check(lockstep_stream_barrier(handle_.get(), stream, &call));
+  }
+  /// Before a capture; otherwise the first stream_barrier() does it. Collective.
+  void prepare_stream_barrier(const Options& options = {}, const Where& where = Where::current()) {
+    const lockstep_call_t call = options.at(where);
+    detail::check(lockstep_stream_barrier_prepare(handle_.get(), &call));
+  }
+  /// What was raised on any member for the stream barrier of that number, counted from 1; nothing:
+  /// it is not over. Throws Error if it has failed. Waits for nothing.
+  std::optional<std::uint32_t> stream_barrier_bits(std::uint64_t number) const {
+    std::uint32_t bits = 0;
+    const lockstep_status_t status =
+        lockstep_stream_barrier_test(handle_.get(), number, &bits, nullptr);
+    if (status == LOCKSTEP_AGAIN) return std::nullopt;
+    detail::check(status);
+    return bits;
+  }
+  /// How many stream barriers are over. As above.
+  std::uint64_t stream_barriers_over() const {
+    std::uint64_t over = 0;
+    detail::check(lockstep_stream_barrier_test(handle_.get(), 0, nullptr, &over));
+    return over;
+  }
   /// First half of wait_for_everyone.
   Arrival arrive(const Options& options = {}, const Where& where = Where::current()) {
     const lockstep_call_t call = options.at(where);

@@ -11,6 +11,7 @@
 #include "lockstep/call.hpp"
 #include "lockstep/error.hpp"
 #include "lockstep/lockstep.h"
+#include "lockstep/streams.h"
 #include "lockstep/trigger_report.hpp"
 
 namespace lockstep {
@@ -112,6 +113,14 @@ class Trigger {
   /// Who writes anything but 0 there sets it, with that value: a kernel, to memory that the host
   /// shares. Looked at, and taken back to 0, by this rank's checks and polls. nullptr: no word.
   void on_word(std::uint64_t* word) { detail::check(lockstep_trigger_bind_word(handle_, word)); }
+  /// Its bit in the group's stream barriers, for DeviceWord (lockstep/device.cuh). Collective.
+  lockstep_stream_bit_t stream_bit(const Options& options = {},
+                                   const Where& where = Where::current()) {
+    const lockstep_call_t call = options.at(where);
+    lockstep_stream_bit_t bit{};
+    detail::check(lockstep_stream_barrier_bind(handle_, &bit, &call));
+    return bit;
+  }
   /// Makes room for another one; copies are not to be used any more.
   void close() { lockstep_trigger_close(handle_); }
 

@@ -50,7 +50,7 @@ const std::map<std::string, std::vector<std::string>>& bad_values() {
       {"LOCKSTEP_BOOTSTRAP", {"", "PMIX", "pmi2", "auto "}},
       {"LOCKSTEP_DETACH", {"", "true", "1", "Yes"}},
       {"LOCKSTEP_FAULT_TOLERANCE", {"", "true", "1", "Yes", "auto"}},
-      {"LOCKSTEP_GPU_PLUGIN", {"", "NCCL", "../evil", "a b", "nccl.so"}},
+      {"LOCKSTEP_GPU_PLUGIN", {"", "CUDA", "../evil", "a b", "cuda.so"}},
       {"LOCKSTEP_GRACE", bad_durations_and({"0s", "499ms", "1ns"})},
       {"LOCKSTEP_JOIN_TIMEOUT", bad_durations()},
       {"LOCKSTEP_LOG", {"", "verbose", "WARN", "3"}},
@@ -114,7 +114,7 @@ TEST(Config, DefaultsAreWhatTheTableSays) {
   EXPECT_EQ(config.bootstrap, "auto");
   EXPECT_EQ(config.detach, Detach::automatic);
   EXPECT_EQ(config.gpu, "auto");
-  EXPECT_EQ(config.gpu_plugin, "nccl");
+  EXPECT_EQ(config.gpu_plugin, "cuda");
   EXPECT_EQ(config.interface, "");
   EXPECT_FALSE(config.fault_tolerance);
   EXPECT_EQ(config.grace, 2 * kSecond);

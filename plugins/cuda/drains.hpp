@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "lockstep/error.h"
-#include "plugins/nccl/driver.hpp"
-#include "plugins/nccl/words.hpp"
+#include "plugins/cuda/driver.hpp"
+#include "plugins/cuda/words.hpp"
 
-namespace lockstep::nccl {
+namespace lockstep::cuda {
 
 class Drains {
  public:
@@ -68,4 +68,4 @@ class Drains {
   std::vector<Drain> drains_;  ///< a ticket is a place here, counted from 1
 };
 
-}  // namespace lockstep::nccl
+}  // namespace lockstep::cuda

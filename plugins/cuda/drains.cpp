@@ -1,12 +1,12 @@
 // An idle stream costs a question. Any other is given one more thing to do: a write to a word of
 // the host, by the stream's own front end, which needs no room on the GPU.
-#include "plugins/nccl/drains.hpp"
+#include "plugins/cuda/drains.hpp"
 
 #include <algorithm>
 
-#include "plugins/nccl/find.hpp"
+#include "plugins/cuda/find.hpp"
 
-namespace lockstep::nccl {
+namespace lockstep::cuda {
 namespace {
 
 /// A GPU that fails never writes: so a stream is asked now and then as well.
@@ -196,4 +196,4 @@ std::uint64_t Drains::open_ticket() {
   return static_cast<std::uint64_t>(place - drains_.begin()) + 1;
 }
 
-}  // namespace lockstep::nccl
+}  // namespace lockstep::cuda

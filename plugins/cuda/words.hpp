@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <optional>
 
-namespace lockstep::nccl {
+namespace lockstep::cuda {
 
 /// Page-locked for one context. A word is given out with the value that its writer brings, and is
 /// free again when that has come: until then a late write could be taken for a newer one.
@@ -53,4 +53,4 @@ class Words {
   std::size_t next_ = 0;
 };
 
-}  // namespace lockstep::nccl
+}  // namespace lockstep::cuda

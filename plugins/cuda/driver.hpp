@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "lockstep/error.h"
-#include "plugins/nccl/library.hpp"
+#include "plugins/cuda/library.hpp"
 
-namespace lockstep::nccl {
+namespace lockstep::cuda {
 
 using Uuid = std::array<std::uint8_t, 16>;
 
@@ -57,4 +57,4 @@ class Driver {
   std::vector<Uuid> uuids_;
 };
 
-}  // namespace lockstep::nccl
+}  // namespace lockstep::cuda

@@ -7,9 +7,9 @@
 #include <string>
 
 #include "lockstep/gpu.h"
-#include "plugins/nccl/driver.hpp"
+#include "plugins/cuda/driver.hpp"
 
-namespace lockstep::nccl {
+namespace lockstep::cuda {
 
 /// Where it is missing, or does not know, everything is as if nobody had asked.
 class Nvml {
@@ -54,4 +54,4 @@ class Nvml {
   int (*fabric_info_)(Device* device, FabricInfo* info) = nullptr;
 };
 
-}  // namespace lockstep::nccl
+}  // namespace lockstep::cuda

@@ -1,10 +1,10 @@
 // Loads libnvidia-ml and asks it by UUID, which is the same in every process and container.
-#include "plugins/nccl/nvml.hpp"
+#include "plugins/cuda/nvml.hpp"
 
 #include <algorithm>
 #include <cstdio>
 
-namespace lockstep::nccl {
+namespace lockstep::cuda {
 namespace {
 
 constexpr int kSuccess = 0;
@@ -108,4 +108,4 @@ std::optional<Nvml::Fabric> Nvml::fabric(const Uuid& uuid) const {
   return fabric;
 }
 
-}  // namespace lockstep::nccl
+}  // namespace lockstep::cuda

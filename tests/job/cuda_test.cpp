@@ -45,7 +45,7 @@ Json groups(const std::string& settings, int ranks, int nodes = 1) {
   return json.is_object() ? json.value("gpu_groups", Json()) : Json();
 }
 
-TEST(NcclPlugin, WithoutADriverItSaysWhatToDo) {
+TEST(CudaPlugin, WithoutADriverItSaysWhatToDo) {
   if (void* const driver = dlopen("libcuda.so.1", RTLD_LAZY)) {
     dlclose(driver);
     GTEST_SKIP() << "this machine has one";
@@ -55,8 +55,8 @@ TEST(NcclPlugin, WithoutADriverItSaysWhatToDo) {
   EXPECT_NE(why.find("apptainer --nv"), std::string::npos) << why;
 }
 
-TEST(NcclPlugin, NeedsNoLibraryOfTheVendorsToBeLoaded) {
-  const Finished finished = run("readelf -d " NCCL_PLUGIN);
+TEST(CudaPlugin, NeedsNoLibraryOfTheVendorsToBeLoaded) {
+  const Finished finished = run("readelf -d " CUDA_PLUGIN);
   ASSERT_EQ(finished.status, 0) << finished.output;
   EXPECT_GT(count(finished.output, "(NEEDED)"), 0u);
   for (const char* name : {"libcuda", "libnvidia", "libnccl"}) {
@@ -64,7 +64,7 @@ TEST(NcclPlugin, NeedsNoLibraryOfTheVendorsToBeLoaded) {
   }
 }
 
-TEST(NcclPlugin, SaysWhyNoGpuIsSeen) {
+TEST(CudaPlugin, SaysWhyNoGpuIsSeen) {
   EXPECT_NE(why_absent(above("")).find("--gpus-per-node"), std::string::npos);
   EXPECT_NE(why_absent(above("FAKE_CUDA_INIT=802")).find("system not yet initialized"),
             std::string::npos);
@@ -72,7 +72,7 @@ TEST(NcclPlugin, SaysWhyNoGpuIsSeen) {
             std::string::npos);
 }
 
-TEST(NcclPlugin, TellsWhatTheDriverTells) {
+TEST(CudaPlugin, TellsWhatTheDriverTells) {
   const Json gpus = info(above("FAKE_CUDA=BA FAKE_CONTEXT=A FAKE_NVML=AB"));
   EXPECT_EQ(gpus["driver"], "driver 555.42, CUDA 12.4");
   ASSERT_EQ(gpus["devices"].size(), 2u) << gpus;
@@ -84,27 +84,27 @@ TEST(NcclPlugin, TellsWhatTheDriverTells) {
   EXPECT_EQ(gpus["choice"]["ordinal"], 1) << "that of the context, whatever CUDA's own number is";
 }
 
-TEST(NcclPlugin, GoesOnWithoutNvml) {
+TEST(CudaPlugin, GoesOnWithoutNvml) {
   const Json gpus = info(above("FAKE_CUDA=A"));
   EXPECT_EQ(gpus["present"], true);
   EXPECT_EQ(gpus["driver"], "driver of unknown version, CUDA 12.4");
 }
 
-TEST(NcclPlugin, KnowsInstancesWithAndWithoutNvml) {
+TEST(CudaPlugin, KnowsInstancesWithAndWithoutNvml) {
   for (const char* nvml : {"", "FAKE_NVML=a"}) {
     const Json gpus = info(above("FAKE_CUDA=a " + std::string(nvml)));
     EXPECT_EQ(gpus["devices"][0]["uuid"], "MIG-61616161-6161-6161-6161-616161616161") << nvml;
   }
 }
 
-TEST(NcclPlugin, TellsOfAFabricOnceTheGpuIsInIt) {
+TEST(CudaPlugin, TellsOfAFabricOnceTheGpuIsInIt) {
   const std::string fabric = "FAKE_CUDA=A FAKE_NVML=A FAKE_FABRIC=A ";
   EXPECT_EQ(info(above(fabric))["devices"][0].value("fabric", ""),
             "abababab-abab-abab-abab-abababababab.5");
   EXPECT_FALSE(info(above(fabric + "FAKE_FABRIC_STATE=2"))["devices"][0].contains("fabric"));
 }
 
-TEST(NcclPlugin, AsksCudaAboutGpusThatItSeesInBothDirections) {
+TEST(CudaPlugin, AsksCudaAboutGpusThatItSeesInBothDirections) {
   const auto groups_of = [](const std::string& settings) {
     const Finished finished = run(above(settings) + "LOCKSTEP_LOG=off " LOCKSTEP_CLI
                                                     " run -n 2 " LOCKSTEP_CLI " topo --json");
@@ -115,7 +115,7 @@ TEST(NcclPlugin, AsksCudaAboutGpusThatItSeesInBothDirections) {
   EXPECT_EQ(groups_of("FAKE_CUDA=AB FAKE_PEERS=AB"), Json::parse("[[0], [1]]"));
 }
 
-TEST(NcclPlugin, AsksNvmlAboutGpusThatAreHiddenFromCuda) {
+TEST(CudaPlugin, AsksNvmlAboutGpusThatAreHiddenFromCuda) {
   EXPECT_EQ(groups("FAKE_NVML=ABCD FAKE_PEERS=\"AB BA CD DC\"", 4),
             Json::parse("[[0, 1], [2, 3]]"));
   EXPECT_EQ(groups("FAKE_NVML=ABCD FAKE_PEERS=\"AB\"", 2), Json::parse("[[0], [1]]"));
@@ -123,7 +123,7 @@ TEST(NcclPlugin, AsksNvmlAboutGpusThatAreHiddenFromCuda) {
   EXPECT_EQ(groups("FAKE_PEERS=\"AB BA\"", 2), Json::parse("[[0], [1]]"));
 }
 
-TEST(NcclPlugin, JoinsNodesOfOneFabric) {
+TEST(CudaPlugin, JoinsNodesOfOneFabric) {
   EXPECT_EQ(groups("FAKE_NVML=AB FAKE_FABRIC=AB", 2, 2), Json::parse("[[0, 1]]"));
   EXPECT_EQ(groups("FAKE_NVML=AB FAKE_PEERS=\"AB BA\"", 2, 2), Json::parse("[[0], [1]]"));
 }

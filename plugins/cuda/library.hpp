@@ -5,7 +5,7 @@
 
 #include <string>
 
-namespace lockstep::nccl {
+namespace lockstep::cuda {
 
 /// Loaded by its name and never unloaded: drivers start threads, and the program may use them, too.
 class Library {
@@ -29,4 +29,4 @@ class Library {
   void* handle_ = nullptr;
 };
 
-}  // namespace lockstep::nccl
+}  // namespace lockstep::cuda

@@ -1,11 +1,11 @@
 // Loads libcuda, starts it, and asks it; every function by the name that cuda.h gives it.
-#include "plugins/nccl/driver.hpp"
+#include "plugins/cuda/driver.hpp"
 
 #include <algorithm>
 
-#include "plugins/nccl/find.hpp"
+#include "plugins/cuda/find.hpp"
 
-namespace lockstep::nccl {
+namespace lockstep::cuda {
 namespace {
 
 constexpr const char* kLibrary = "libcuda.so.1";
@@ -128,4 +128,4 @@ std::string Driver::text_of(CUresult result) const {
   return text;
 }
 
-}  // namespace lockstep::nccl
+}  // namespace lockstep::cuda

@@ -1,4 +1,4 @@
-// The table of the nccl plugin: checks arguments and lets no exception out.
+// The table of the cuda plugin: checks arguments and lets no exception out.
 #include <cuda.h>
 
 #include <algorithm>
@@ -9,16 +9,16 @@
 #include <string>
 
 #include "lockstep/gpu.h"
-#include "plugins/nccl/drains.hpp"
-#include "plugins/nccl/driver.hpp"
-#include "plugins/nccl/nvml.hpp"
+#include "plugins/cuda/drains.hpp"
+#include "plugins/cuda/driver.hpp"
+#include "plugins/cuda/nvml.hpp"
 
 namespace {
 
-using lockstep::nccl::Drains;
-using lockstep::nccl::Driver;
-using lockstep::nccl::Nvml;
-using lockstep::nccl::Uuid;
+using lockstep::cuda::Drains;
+using lockstep::cuda::Driver;
+using lockstep::cuda::Nvml;
+using lockstep::cuda::Uuid;
 
 struct Gpus {
   Driver driver;
@@ -175,7 +175,7 @@ constexpr lockstep_gpu_t kGpu = {sizeof(lockstep_gpu_t),
 
 }  // namespace
 
-namespace lockstep::nccl {
+namespace lockstep::cuda {
 
 // In a namespace because the struct of the ABI has the same name; the symbol is the plain one.
 extern "C" __attribute__((visibility("default"))) const lockstep_plugin_t* lockstep_plugin() {
@@ -185,7 +185,7 @@ extern "C" __attribute__((visibility("default"))) const lockstep_plugin_t* locks
                   CUDA_VERSION % 1000 / 10);
     return lockstep_plugin_t{LOCKSTEP_PLUGIN_ABI,
                              sizeof(lockstep_plugin_t),
-                             "nccl",
+                             "cuda",
                              version,
                              "GPUs of NVIDIA's, as the CUDA driver and NVML tell them",
                              nullptr,
@@ -195,4 +195,4 @@ extern "C" __attribute__((visibility("default"))) const lockstep_plugin_t* locks
   return &plugin;
 }
 
-}  // namespace lockstep::nccl
+}  // namespace lockstep::cuda

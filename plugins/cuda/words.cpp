@@ -1,12 +1,12 @@
 // The memory is the process's own and page-locked afterwards: a context that ends takes none of it
 // away from a host that still looks.
-#include "plugins/nccl/words.hpp"
+#include "plugins/cuda/words.hpp"
 
 #include <sys/mman.h>
 
 #include <atomic>
 
-namespace lockstep::nccl {
+namespace lockstep::cuda {
 
 Words::Words(const Functions& functions, CUresult& result) : functions_(functions) {
   constexpr std::size_t kBytes = kCount * sizeof(Line);
@@ -61,4 +61,4 @@ bool Words::has_come(const Given& given) const noexcept {
   return is_free(given.index) || expected_[given.index] != given.value;
 }
 
-}  // namespace lockstep::nccl
+}  // namespace lockstep::cuda
