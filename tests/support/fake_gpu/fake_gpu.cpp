@@ -1,49 +1,59 @@
 // A GPU plugin without GPUs, for tests, and never installed: FAKE_GPUS describes a machine, and who
-// of its ranks sees what. Statements, separated by ';', of which later ones replace earlier ones:
-//
-//   gpu NAME...              GPUs of the machine, of one letter each; mig NAME...: MIG instances
-//   fabric CLUSTER CLIQUE NAME...   they are in that fabric between nodes; numbers
-//   reach NAME...            each of these reaches each other
-//   see RANKS NAME...        what these ranks see, in CUDA's order; RANKS is *, 3, or 2-5
-//   blind RANKS              these cannot tell about GPUs that they do not see
-//   current RANKS ORDINAL    their thread has a context on that one
-//   no_driver RANKS          there, opening fails
-//   slow RANKS MILLISECONDS  there, opening takes that long
+// of its ranks sees what; machine.hpp has the words. Streams are tests/support/fake_stream.hpp.
 #include <time.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <map>
 #include <memory>
-#include <set>
-#include <sstream>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "lockstep/gpu.h"
+#include "tests/support/fake_gpu/barrier.hpp"
+#include "tests/support/fake_gpu/machine.hpp"
 #include "tests/support/fake_stream.hpp"
 
 namespace {
 
+using lockstep::fake_gpu::Barrier;
+using lockstep::fake_gpu::Gpu;
+using lockstep::fake_gpu::Machine;
 using lockstep::test::FakeStream;
+
+/// The legacy default stream; all GPUs have one and the same. Never destroyed: what is stuck there
+/// would keep the process from ending.
+FakeStream& default_stream() {
+  static auto* const stream = new FakeStream;
+  return *stream;
+}
+
+FakeStream& stream_of(void* stream) {
+  return stream != nullptr ? *static_cast<FakeStream*>(stream) : default_stream();
+}
 
 /// A thread that waits for streams, as the words of the real plugin do.
 struct Drain {
+  struct Place {
+    const FakeStream* stream;
+    std::uint64_t given;  ///< to it so far: later work is not waited for
+  };
   std::atomic<bool> is_over{false};
   std::atomic<bool> has_failed{false};
   std::atomic<bool> is_dropped{false};
   std::thread waiter;
 
-  explicit Drain(std::vector<FakeStream*> streams)
-      : waiter([this, streams = std::move(streams)] {
-          for (const FakeStream* stream : streams) {
-            while (stream->is_busy && !is_dropped) std::this_thread::yield();
+  explicit Drain(std::vector<Place> places)
+      : waiter([this, places = std::move(places)] {
+          for (const auto& [stream, given] : places) {
+            while (!stream->has_done(given) && !is_dropped) std::this_thread::yield();
             if (stream->has_failed) has_failed = true;
           }
           is_over = true;
@@ -54,114 +64,37 @@ struct Drain {
   }
 };
 
-struct Gpu {
-  bool is_instance = false;
-  std::uint8_t cluster = 0;
-  std::uint32_t clique = 0;
-};
-
-/// What one rank finds.
-struct Machine {
-  std::map<char, Gpu> gpus;
-  std::set<std::pair<char, char>> reaching;
-  std::string seen;  ///< by ordinal
-  bool is_blind = false;
-  bool has_driver = true;
-  std::int32_t current = -1;
-  long slow_ms = 0;
+/// What one rank has opened.
+struct Opened {
+  Machine machine;
   std::map<std::uint64_t, std::unique_ptr<Drain>> drains;
   std::uint64_t tickets = 0;
 };
 
-bool is_meant(const std::string& ranks, std::uint32_t rank) {
-  if (ranks == "*") return true;
-  const std::size_t hyphen = ranks.find('-');
-  const std::uint32_t first = static_cast<std::uint32_t>(std::stoul(ranks));
-  const std::uint32_t last = hyphen == std::string::npos
-                                 ? first
-                                 : static_cast<std::uint32_t>(std::stoul(ranks.substr(hyphen + 1)));
-  return first <= rank && rank <= last;
+Opened& opened(void* self) {
+  return *static_cast<Opened*>(self);
 }
 
-std::string names_in(std::istringstream& words) {
-  std::string names;
-  for (std::string name; words >> name;) names += name.front();
-  return names;
-}
-
-void read_machine(std::istringstream& words, const std::string& what, Machine& machine) {
-  std::uint32_t cluster = 0;
-  std::uint32_t clique = 0;
-  if (what == "fabric") words >> cluster >> clique;
-  const std::string names = names_in(words);
-  for (const char name : names) {
-    if (what == "gpu") machine.gpus[name];
-    if (what == "mig") machine.gpus[name].is_instance = true;
-    if (what == "fabric") {
-      machine.gpus[name].cluster = static_cast<std::uint8_t>(cluster);
-      machine.gpus[name].clique = clique;
-    }
-    for (const char other : names) {
-      if (what == "reach") machine.reaching.insert({name, other});
-    }
-  }
-}
-
-void read_rank(std::istringstream& words, const std::string& what, std::uint32_t rank,
-               Machine& machine) {
-  std::string ranks;
-  words >> ranks;
-  if (!is_meant(ranks, rank)) return;
-  if (what == "see") machine.seen = names_in(words);
-  if (what == "blind") machine.is_blind = true;
-  if (what == "no_driver") machine.has_driver = false;
-  if (what == "current") words >> machine.current;
-  if (what == "slow") words >> machine.slow_ms;
-}
-
-Machine read(const std::string& text, std::uint32_t rank) {
-  static const std::set<std::string> of_ranks = {"see", "blind", "no_driver", "current", "slow"};
-  static const std::set<std::string> of_machine = {"gpu", "mig", "fabric", "reach"};
-  Machine machine;
-  std::istringstream statements(text);
-  for (std::string statement; std::getline(statements, statement, ';');) {
-    std::istringstream words(statement);
-    std::string what;
-    if (!(words >> what)) continue;
-    if (of_machine.count(what) != 0) {
-      read_machine(words, what, machine);
-    } else if (of_ranks.count(what) != 0) {
-      read_rank(words, what, rank, machine);
-    } else {
-      throw std::runtime_error("FAKE_GPUS: what is '" + what + "'?");
-    }
-  }
-  for (const char name : machine.seen) {
-    if (machine.gpus.count(name) == 0) {
-      throw std::runtime_error(std::string("FAKE_GPUS: there is no GPU ") + name);
-    }
-  }
-  return machine;
-}
-
-Machine& machine_of(void* self) {
-  return *static_cast<Machine*>(self);
+const Machine& machine_of(void* self) {
+  return opened(self).machine;
 }
 
 lockstep_status_t fake_open(const lockstep_environment_t* environment, void** self_p, char* why,
                             std::size_t why_size) {
   try {
     const char* const text = std::getenv("FAKE_GPUS");
-    auto machine = std::make_unique<Machine>(read(text != nullptr ? text : "", environment->rank));
-    const timespec nap{machine->slow_ms / 1000, machine->slow_ms % 1000 * 1'000'000};
+    auto opened = std::make_unique<Opened>();
+    const Machine& machine = opened->machine =
+        lockstep::fake_gpu::read_machine(text != nullptr ? text : "", environment->rank);
+    const timespec nap{machine.slow_ms / 1000, machine.slow_ms % 1000 * 1'000'000};
     nanosleep(&nap, nullptr);
-    if (!machine->has_driver || machine->seen.empty()) {
-      std::snprintf(why, why_size, "%s",
-                    machine->has_driver ? "the fake driver shows this process no GPU"
-                                        : "no fake driver here");
+    if (!machine.has_driver || machine.seen.empty()) {
+      std::snprintf(
+          why, why_size, "%s",
+          machine.has_driver ? "the fake driver shows this process no GPU" : "no fake driver here");
       return LOCKSTEP_E_UNSUPPORTED;
     }
-    *self_p = machine.release();
+    *self_p = opened.release();
     return LOCKSTEP_OK;
   } catch (const std::exception& error) {
     std::snprintf(why, why_size, "%s", error.what());
@@ -170,7 +103,7 @@ lockstep_status_t fake_open(const lockstep_environment_t* environment, void** se
 }
 
 void fake_close(void* self) {
-  delete &machine_of(self);
+  delete &opened(self);
 }
 
 const char* fake_driver(void*) {
@@ -216,25 +149,24 @@ lockstep_gpu_reach_t fake_reaches(void* self, const std::uint8_t* a_uuid,
 
 lockstep_status_t fake_drain_start(void* self, void* const* streams, std::uint32_t count,
                                    std::uint64_t* ticket_p, char* why, std::size_t why_size) {
-  std::vector<FakeStream*> busy;
+  std::vector<Drain::Place> busy;
   for (std::uint32_t i = 0; i < count; ++i) {
-    auto* const stream = static_cast<FakeStream*>(streams[i]);
-    if (stream == nullptr) continue;
-    if (stream->is_captured) {
+    const FakeStream& stream = stream_of(streams[i]);
+    if (stream.is_captured) {
       std::snprintf(why, why_size, "stream %u of %u is being captured", i, count);
       return LOCKSTEP_E_STATE;
     }
-    if (stream->is_busy || stream->has_failed) busy.push_back(stream);
+    if (stream.is_busy || stream.has_failed) busy.push_back({&stream, stream.given()});
   }
-  Machine& machine = machine_of(self);
-  *ticket_p = busy.empty() ? 0 : ++machine.tickets;
-  if (!busy.empty()) machine.drains[*ticket_p] = std::make_unique<Drain>(std::move(busy));
+  Opened& mine = opened(self);
+  *ticket_p = busy.empty() ? 0 : ++mine.tickets;
+  if (!busy.empty()) mine.drains[*ticket_p] = std::make_unique<Drain>(std::move(busy));
   return LOCKSTEP_OK;
 }
 
 lockstep_status_t fake_drain_test(void* self, std::uint64_t ticket, char* why,
                                   std::size_t why_size) {
-  auto& drains = machine_of(self).drains;
+  auto& drains = opened(self).drains;
   const Drain& drain = *drains.at(ticket);
   if (!drain.is_over) return LOCKSTEP_AGAIN;
   const bool has_failed = drain.has_failed;
@@ -245,7 +177,92 @@ lockstep_status_t fake_drain_test(void* self, std::uint64_t ticket, char* why,
 }
 
 void fake_drain_drop(void* self, std::uint64_t ticket) {
-  machine_of(self).drains.erase(ticket);
+  opened(self).drains.erase(ticket);
+}
+
+/// A barrier, and who has opened it.
+struct OpenedBarrier {
+  Barrier barrier;
+  bool maps_others;
+};
+
+OpenedBarrier& barrier_of(void* barrier) {
+  return *static_cast<OpenedBarrier*>(barrier);
+}
+
+lockstep_status_t refuse(lockstep_status_t status, const std::string& text, char* why,
+                         std::size_t why_size) {
+  std::snprintf(why, why_size, "%s", text.c_str());
+  return status;
+}
+
+lockstep_status_t fake_barrier_open(void* self, std::uint32_t ordinal,
+                                    const lockstep_gpu_barrier_setup_t* setup, void** barrier_p,
+                                    lockstep_gpu_barrier_view_t* view_p, char* why,
+                                    std::size_t why_size) {
+  const Machine& machine = machine_of(self);
+  const bool makes_sense = ordinal < machine.seen.size() && setup->size >= sizeof *setup &&
+                           setup->members >= 1 && setup->members <= LOCKSTEP_GPU_PEERS_MAX &&
+                           setup->member < setup->members;
+  if (!makes_sense) return refuse(LOCKSTEP_E_INVALID, "no such member or GPU", why, why_size);
+  if (!machine.has_barriers) {
+    return refuse(LOCKSTEP_E_UNSUPPORTED, "this fake GPU has no barriers", why, why_size);
+  }
+  if (machine.current >= 0 && static_cast<std::uint32_t>(machine.current) != ordinal) {
+    return refuse(LOCKSTEP_E_STATE,
+                  "the current context is on GPU " + std::to_string(machine.current) +
+                      ", and the barrier would be on GPU " + std::to_string(ordinal),
+                  why, why_size);
+  }
+  try {
+    std::unique_ptr<OpenedBarrier> opened(
+        new OpenedBarrier{{*setup, ordinal}, machine.maps_others});
+    lockstep_gpu_barrier_view_t view = opened->barrier.view();
+    view.size = std::min<std::uint32_t>(view_p->size, sizeof view);
+    std::memcpy(view_p, &view, view.size);
+    *barrier_p = opened.release();
+    return LOCKSTEP_OK;
+  } catch (const std::exception& error) {
+    return refuse(LOCKSTEP_E_RESOURCE, error.what(), why, why_size);
+  }
+}
+
+lockstep_status_t fake_barrier_connect(void* barrier, std::uint32_t member, std::int32_t memory,
+                                       char* why, std::size_t why_size) {
+  OpenedBarrier& mine = barrier_of(barrier);
+  if (!mine.maps_others) {
+    return refuse(LOCKSTEP_E_UNSUPPORTED, "this fake GPU cannot map another's memory", why,
+                  why_size);
+  }
+  try {
+    std::string reason;
+    const lockstep_status_t status = mine.barrier.connect(member, memory, reason);
+    return status == LOCKSTEP_OK ? status : refuse(status, reason, why, why_size);
+  } catch (const std::system_error& error) {
+    const bool is_other = error.code() == std::errc::invalid_argument;
+    return refuse(is_other ? LOCKSTEP_E_INVALID : LOCKSTEP_E_RESOURCE, error.what(), why, why_size);
+  } catch (const std::exception& error) {
+    return refuse(LOCKSTEP_E_RESOURCE, error.what(), why, why_size);
+  }
+}
+
+lockstep_status_t fake_barrier_enqueue(void* barrier, void* stream, std::uint64_t limit_ns,
+                                       std::uint32_t* is_captured_p, char* why,
+                                       std::size_t why_size) {
+  try {
+    FakeStream& on = stream_of(stream);
+    std::string reason;
+    const lockstep_status_t status = barrier_of(barrier).barrier.enqueue(on, limit_ns, reason);
+    if (status != LOCKSTEP_OK) return refuse(status, reason, why, why_size);
+    *is_captured_p = on.is_captured ? 1 : 0;
+    return LOCKSTEP_OK;
+  } catch (const std::exception& error) {
+    return refuse(LOCKSTEP_E_RESOURCE, error.what(), why, why_size);
+  }
+}
+
+void fake_barrier_close(void* barrier) {
+  delete &barrier_of(barrier);
 }
 
 constexpr lockstep_gpu_t kGpu = {sizeof(lockstep_gpu_t),
@@ -258,7 +275,11 @@ constexpr lockstep_gpu_t kGpu = {sizeof(lockstep_gpu_t),
                                  fake_reaches,
                                  fake_drain_start,
                                  fake_drain_test,
-                                 fake_drain_drop};
+                                 fake_drain_drop,
+                                 fake_barrier_open,
+                                 fake_barrier_connect,
+                                 fake_barrier_enqueue,
+                                 fake_barrier_close};
 
 constexpr lockstep_plugin_t kPlugin = {LOCKSTEP_PLUGIN_ABI,
                                        sizeof(lockstep_plugin_t),
