@@ -12,64 +12,14 @@ namespace {
 /// A GPU that fails never writes: so a stream is asked now and then as well.
 constexpr unsigned kLooksPerQuestion = 4096;
 
-bool is_no_stream(CUresult result) {
-  return result == CUDA_ERROR_INVALID_HANDLE || result == CUDA_ERROR_INVALID_CONTEXT ||
-         result == CUDA_ERROR_CONTEXT_IS_DESTROYED || result == CUDA_ERROR_INVALID_VALUE;
-}
-
 }  // namespace
-
-/// While this lives that context is the thread's current one.
-class Drains::InContext {
- public:
-  InContext(const Drains& drains, CUcontext context) : drains_(drains) {
-    CUcontext current = nullptr;
-    if (drains_.current_context_(&current) == CUDA_SUCCESS && current == context) return;
-    has_pushed_ = drains_.push_context_(context) == CUDA_SUCCESS;
-  }
-  ~InContext() {
-    CUcontext ignored = nullptr;
-    if (has_pushed_) (void)drains_.pop_context_(&ignored);
-  }
-  InContext(const InContext&) = delete;
-  InContext& operator=(const InContext&) = delete;
-
- private:
-  const Drains& drains_;
-  bool has_pushed_ = false;
-};
-
-/// While this lives nothing that is called here breaks a capture that another stream of the process
-/// is in; page-locking would.
-class Drains::Undisturbed {
- public:
-  explicit Undisturbed(const Drains& drains) : drains_(drains) {
-    (void)drains_.exchange_mode_(&mode_);
-  }
-  ~Undisturbed() { (void)drains_.exchange_mode_(&mode_); }
-  Undisturbed(const Undisturbed&) = delete;
-  Undisturbed& operator=(const Undisturbed&) = delete;
-
- private:
-  const Drains& drains_;
-  CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;
-};
 
 lockstep_status_t Drains::find_functions(std::string& why) {
   const Library& library = driver_.library();
   LOCKSTEP_FIND(library, cuStreamQuery, query_)
   LOCKSTEP_FIND(library, cuStreamIsCapturing, is_capturing_)
-  LOCKSTEP_FIND(library, cuStreamGetCtx, stream_context_)
   LOCKSTEP_FIND(library, cuStreamWriteValue32, write_value_)
-  LOCKSTEP_FIND(library, cuThreadExchangeStreamCaptureMode, exchange_mode_)
-  LOCKSTEP_FIND(library, cuCtxGetCurrent, current_context_)
-  LOCKSTEP_FIND(library, cuCtxPushCurrent, push_context_)
-  LOCKSTEP_FIND(library, cuCtxPopCurrent, pop_context_)
-  LOCKSTEP_FIND(library, cuMemHostRegister, memory_.lock)
-  LOCKSTEP_FIND(library, cuMemHostUnregister, memory_.unlock)
-  LOCKSTEP_FIND(library, cuMemHostGetDevicePointer, memory_.address)
-  (void)library.find("cuCtxGetId", context_id_);
-  return LOCKSTEP_OK;
+  return memory_.find(library, why);
 }
 
 lockstep_status_t Drains::fail(CUresult result, std::string& why) const {
@@ -98,7 +48,7 @@ lockstep_status_t Drains::check_captures(std::span<void* const> streams, std::st
 
 lockstep_status_t Drains::start(std::span<void* const> streams, std::uint64_t& ticket,
                                 std::string& why) {
-  const Undisturbed undisturbed(*this);
+  const Contexts::Undisturbed undisturbed(contexts_);
   if (const auto status = check_captures(streams, why); status != LOCKSTEP_OK) return status;
   ticket = 0;
   for (std::size_t i = 0; i < streams.size(); ++i) {
@@ -123,10 +73,10 @@ lockstep_status_t Drains::start(std::span<void* const> streams, std::uint64_t& t
 
 lockstep_status_t Drains::begin(CUstream stream, Drain& drain, std::string& why) {
   Pending pending{stream, nullptr, nullptr, {}};
-  if (const CUresult result = stream_context_(stream, &pending.context); result != CUDA_SUCCESS) {
+  if (const CUresult result = contexts_.of(stream, pending.context); result != CUDA_SUCCESS) {
     return fail(result, why);
   }
-  const InContext inside(*this, pending.context);
+  const Contexts::Inside inside(contexts_, pending.context);
   Words* const words = words_of(pending.context);
   if (words != nullptr) {
     if (const auto given = words->give()) {
@@ -145,9 +95,7 @@ lockstep_status_t Drains::begin(CUstream stream, Drain& drain, std::string& why)
 }
 
 Words* Drains::words_of(CUcontext context) {
-  unsigned long long id = 0;
-  if (context_id_ != nullptr) (void)context_id_(context, &id);
-  std::unique_ptr<Words>& words = words_[{context, id}];
+  std::unique_ptr<Words>& words = words_[{context, contexts_.id(context)}];
   if (words == nullptr) {
     CUresult result = CUDA_SUCCESS;
     words = std::make_unique<Words>(memory_, result);
@@ -158,8 +106,8 @@ Words* Drains::words_of(CUcontext context) {
 
 /// Streams are asked in their own context, since the default stream has no other name.
 CUresult Drains::ask(const Pending& pending) const {
-  const InContext inside(*this, pending.context);
-  const Undisturbed undisturbed(*this);
+  const Contexts::Inside inside(contexts_, pending.context);
+  const Contexts::Undisturbed undisturbed(contexts_);
   return query_(pending.stream);
 }
 

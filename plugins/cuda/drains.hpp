@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "lockstep/error.h"
+#include "plugins/cuda/context.hpp"
 #include "plugins/cuda/driver.hpp"
 #include "plugins/cuda/words.hpp"
 
@@ -19,7 +20,7 @@ namespace lockstep::cuda {
 
 class Drains {
  public:
-  explicit Drains(const Driver& driver) : driver_(driver) {}
+  Drains(const Driver& driver, const Contexts& contexts) : driver_(driver), contexts_(contexts) {}
   lockstep_status_t find_functions(std::string& why);
 
   /// `ticket` is 0 if all streams are idle. Failures as lockstep_gpu_t::drain_start.
@@ -28,9 +29,6 @@ class Drains {
   void drop(std::uint64_t ticket);
 
  private:
-  class InContext;
-  class Undisturbed;
-
   /// A stream that was not idle.
   struct Pending {
     CUstream stream;
@@ -53,16 +51,11 @@ class Drains {
   std::uint64_t open_ticket();
 
   const Driver& driver_;
+  const Contexts& contexts_;
   decltype(cuStreamQuery)* query_ = nullptr;
   decltype(cuStreamIsCapturing)* is_capturing_ = nullptr;
-  decltype(cuStreamGetCtx)* stream_context_ = nullptr;
   decltype(cuStreamWriteValue32)* write_value_ = nullptr;
-  decltype(cuThreadExchangeStreamCaptureMode)* exchange_mode_ = nullptr;
-  decltype(cuCtxGetCurrent)* current_context_ = nullptr;
-  decltype(cuCtxPushCurrent)* push_context_ = nullptr;
-  decltype(cuCtxPopCurrent)* pop_context_ = nullptr;
-  decltype(cuCtxGetId)* context_id_ = nullptr;  ///< CUDA 12; handles are used again before
-  Words::Functions memory_{};
+  LockedMemory::Functions memory_;
   /// By handle and number: a context that took another's place has words of its own.
   std::map<std::pair<CUcontext, unsigned long long>, std::unique_ptr<Words>> words_;
   std::vector<Drain> drains_;  ///< a ticket is a place here, counted from 1

@@ -22,6 +22,7 @@ class Driver {
   lockstep_status_t open(std::string& why);
 
   std::uint32_t count() const noexcept { return static_cast<std::uint32_t>(devices_.size()); }
+  CUdevice device(std::uint32_t ordinal) const noexcept { return devices_[ordinal]; }
   const Uuid& uuid(std::uint32_t ordinal) const noexcept { return uuids_[ordinal]; }
   std::string name(std::uint32_t ordinal) const;
   std::string address(std::uint32_t ordinal) const;  ///< on the PCI bus

@@ -9,12 +9,17 @@
 #include <string>
 
 #include "lockstep/gpu.h"
+#include "plugins/cuda/barrier.hpp"
+#include "plugins/cuda/context.hpp"
 #include "plugins/cuda/drains.hpp"
 #include "plugins/cuda/driver.hpp"
 #include "plugins/cuda/nvml.hpp"
 
 namespace {
 
+using lockstep::cuda::Barrier;
+using lockstep::cuda::BarrierFunctions;
+using lockstep::cuda::Contexts;
 using lockstep::cuda::Drains;
 using lockstep::cuda::Driver;
 using lockstep::cuda::Nvml;
@@ -22,7 +27,11 @@ using lockstep::cuda::Uuid;
 
 struct Gpus {
   Driver driver;
-  Drains drains{driver};
+  Contexts contexts;
+  Drains drains{driver, contexts};
+  BarrierFunctions barriers;
+  lockstep_status_t has_barriers = LOCKSTEP_OK;
+  std::string why_no_barriers;
   std::unique_ptr<Nvml> nvml;
   std::string versions;
 };
@@ -65,8 +74,11 @@ lockstep_status_t gpu_open(const lockstep_environment_t*, void** self_p, char* w
   return explain(why, why_size, [&](std::string& reason) {
     auto gpus = std::make_unique<Gpus>();
     lockstep_status_t status = gpus->driver.open(reason);
+    const lockstep::cuda::Library& library = gpus->driver.library();
+    if (status == LOCKSTEP_OK) status = gpus->contexts.find_functions(library, reason);
     if (status == LOCKSTEP_OK) status = gpus->drains.find_functions(reason);
     if (status != LOCKSTEP_OK) return status;
+    gpus->has_barriers = gpus->barriers.find(library, gpus->why_no_barriers);
     gpus->nvml = std::make_unique<Nvml>();
     gpus->versions = versions_of(*gpus);
     *self_p = gpus.release();
@@ -161,6 +173,68 @@ void gpu_drain_drop(void* self, std::uint64_t ticket) {
   gpus_of(self).drains.drop(ticket);
 }
 
+/// What the runtime holds for a barrier.
+struct GpuBarrier {
+  Barrier barrier;
+  std::uint32_t self;
+  std::uint32_t members;
+};
+
+lockstep_status_t gpu_barrier_open(void* self, std::uint32_t ordinal,
+                                   const lockstep_gpu_barrier_setup_t* setup, void** barrier_p,
+                                   lockstep_gpu_barrier_view_t* view_p, char* why,
+                                   std::size_t why_size) {
+  const Gpus& gpus = gpus_of(self);
+  if (setup == nullptr || setup->size < sizeof *setup || setup->members == 0 ||
+      setup->members > LOCKSTEP_GPU_PEERS_MAX || setup->member >= setup->members ||
+      ordinal >= gpus.driver.count() || barrier_p == nullptr || view_p == nullptr ||
+      view_p->size < sizeof *view_p) {
+    return LOCKSTEP_E_INVALID;
+  }
+  return explain(why, why_size, [&](std::string& reason) {
+    reason = gpus.why_no_barriers;
+    if (gpus.has_barriers != LOCKSTEP_OK) return gpus.has_barriers;
+    const Barrier::Around around{gpus.driver, gpus.contexts, gpus.barriers};
+    std::unique_ptr<GpuBarrier> made(
+        new GpuBarrier{Barrier(around), setup->member, setup->members});
+    lockstep_gpu_barrier_view_t view{};
+    view.size = sizeof view;
+    const lockstep_status_t status = made->barrier.open(ordinal, *setup, view, reason);
+    if (status != LOCKSTEP_OK) return status;
+    *view_p = view;
+    *barrier_p = made.release();
+    return LOCKSTEP_OK;
+  });
+}
+
+lockstep_status_t gpu_barrier_connect(void* barrier, std::uint32_t member, std::int32_t memory,
+                                      char* why, std::size_t why_size) {
+  auto& own = *static_cast<GpuBarrier*>(barrier);
+  if (member >= own.members || member == own.self || memory < 0) return LOCKSTEP_E_INVALID;
+  return explain(why, why_size,
+                 [&](std::string& reason) { return own.barrier.connect(member, memory, reason); });
+}
+
+lockstep_status_t gpu_barrier_enqueue(void* barrier, void* stream, std::uint64_t limit_ns,
+                                      std::uint32_t* is_captured_p, char* why,
+                                      std::size_t why_size) {
+  return explain(why, why_size, [&](std::string& reason) {
+    bool is_captured = false;
+    const lockstep_status_t status = static_cast<GpuBarrier*>(barrier)->barrier.enqueue(
+        static_cast<CUstream>(stream), limit_ns, is_captured, reason);
+    if (is_captured_p != nullptr) *is_captured_p = is_captured ? 1 : 0;
+    return status;
+  });
+}
+
+void gpu_barrier_drain(void* barrier) {
+  static_cast<GpuBarrier*>(barrier)->barrier.drain();
+}
+
+void gpu_barrier_close(void* barrier) {
+  delete static_cast<GpuBarrier*>(barrier);
+}
+
 constexpr lockstep_gpu_t kGpu = {sizeof(lockstep_gpu_t),
                                  gpu_open,
                                  gpu_close,
@@ -171,7 +245,12 @@ constexpr lockstep_gpu_t kGpu = {sizeof(lockstep_gpu_t),
                                  gpu_reaches,
                                  gpu_drain_start,
                                  gpu_drain_test,
-                                 gpu_drain_drop};
+                                 gpu_drain_drop,
+                                 gpu_barrier_open,
+                                 gpu_barrier_connect,
+                                 gpu_barrier_enqueue,
+                                 gpu_barrier_drain,
+                                 gpu_barrier_close};
 
 }  // namespace
 

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "plugins/cuda/locked_memory.hpp"
+
 namespace lockstep::cuda {
 
 /// Page-locked for one context. A word is given out with the value that its writer brings, and is
@@ -16,13 +18,8 @@ class Words {
  public:
   static constexpr std::size_t kCount = 64;
 
-  struct Functions {
-    decltype(cuMemHostRegister)* lock;
-    decltype(cuMemHostUnregister)* unlock;
-    decltype(cuMemHostGetDevicePointer)* address;
-  };
-  /// In the current context. Null afterwards where `result` is an error.
-  Words(const Functions& functions, CUresult& result);
+  /// In the current context. Not to be used where `result` is an error.
+  Words(const LockedMemory::Functions& functions, CUresult& result);
   /// Keeps the memory if a write is still to come.
   ~Words();
   Words(const Words&) = delete;
@@ -46,9 +43,8 @@ class Words {
   };
   bool is_free(std::size_t index) const noexcept;
 
-  Functions functions_;
+  LockedMemory memory_;
   Line* lines_ = nullptr;
-  CUdeviceptr address_ = 0;
   std::array<std::uint32_t, kCount> expected_{};
   std::size_t next_ = 0;
 };

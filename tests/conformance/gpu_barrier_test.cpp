@@ -89,12 +89,24 @@ struct Member {
 
 class GpuBarriers : public testing::Test {
  protected:
-  void open(std::uint32_t count, bool is_carried = false) {
+  void SetUp() override {
     const lockstep_plugin_t* const plugin = load(candidates().front().path);
     ASSERT_NE(plugin, nullptr);
     ASSERT_NE(plugin->gpu, nullptr);
+    const lockstep_gpu_t& table = *plugin->gpu;
+    lockstep_environment_t environment{};
+    environment.size = sizeof environment;
+    void* self = nullptr;
+    std::array<char, 256> why{};
+    const lockstep_status_t status = table.open(&environment, &self, why.data(), why.size());
+    if (status == LOCKSTEP_E_UNSUPPORTED) GTEST_SKIP() << "no GPU here: " << why.data();
+    ASSERT_EQ(status, LOCKSTEP_OK) << why.data();
+    table.close(self);
+  }
+  void open(std::uint32_t count, bool is_carried = false) {
+    const lockstep_gpu_t& table = *load(candidates().front().path)->gpu;
     members_.resize(count);
-    for (std::uint32_t i = 0; i < count; ++i) open_one(*plugin->gpu, i, is_carried);
+    for (std::uint32_t i = 0; i < count; ++i) open_one(table, i, is_carried);
     if (HasFatalFailure()) return;
     for (std::uint32_t i = 0; i < count; ++i) connect_to(i);
     for (Member& one : members_) {
@@ -107,7 +119,12 @@ class GpuBarriers : public testing::Test {
       if (one.barrier != nullptr && HasFailure()) store_word(one.view.line->give_up, 1);
     }
     for (Member& one : members_) {
-      if (one.barrier != nullptr) one.table->barrier_close(one.barrier);
+      if (one.barrier == nullptr) continue;
+      one.table->barrier_drain(one.barrier);
+      one.table->barrier_close(one.barrier);
+      one.barrier = nullptr;
+    }
+    for (Member& one : members_) {
       one.device.reset();
       if (one.self != nullptr) one.table->close(one.self);
     }
@@ -346,6 +363,7 @@ TEST_F(GpuBarriers, AreClosedOnceTheirStreamHasDoneThem) {
   }
   // One after the other: the first one's streams must not need it any more when it is gone.
   for (Member& one : members_) {
+    one.table->barrier_drain(one.barrier);
     one.table->barrier_close(std::exchange(one.barrier, nullptr));
     one.device->wait(one.stream);
   }

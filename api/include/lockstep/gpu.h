@@ -58,10 +58,11 @@ typedef enum lockstep_gpu_cause {
 typedef struct lockstep_gpu_line {
   /** By the GPU: word of barrier n at n % LOCKSTEP_GPU_RESULTS, once it is over. */
   uint64_t results[LOCKSTEP_GPU_RESULTS];
-  uint64_t arrived; /**< by the GPU of member 0, if it is carried: all here have come, with `word` */
+  uint64_t arrived; /**< by the GPU of member 0, if it is carried: all here have come */
   uint64_t cause;   /**< by the GPU, before the broken word: lockstep_gpu_cause_t */
   uint64_t missing; /**< by the GPU, before `cause`: bit i: member i had not come */
-  uint64_t padding[5];
+  uint64_t limit_ns; /**< by the GPU of member 0, before `arrived`: how long the others may take */
+  uint64_t padding[4];
   uint64_t released; /**< by the host of member 0, if it is carried: others have come, too */
   uint64_t give_up;  /**< by the host: not 0: the barrier fails, if it has not ended */
   uint64_t room[6];
@@ -71,7 +72,7 @@ typedef struct lockstep_gpu_line {
 typedef struct lockstep_gpu_barrier_setup {
   uint32_t size;       /**< sizeof this struct in the caller */
   uint32_t member;     /**< this one's number */
-  uint32_t members;    /**< of this node, on GPUs that reach each other; 1 to LOCKSTEP_GPU_PEERS_MAX */
+  uint32_t members;    /**< on GPUs that reach each other; 1 to LOCKSTEP_GPU_PEERS_MAX */
   uint32_t is_carried; /**< 1: there are others, whom the host of member 0 meets */
 } lockstep_gpu_barrier_setup_t;
 
@@ -82,7 +83,7 @@ typedef struct lockstep_gpu_barrier_view {
                                 there is nobody else */
   lockstep_gpu_line_t *line; /**< until `barrier_close` */
   uint32_t *raised;          /**< on the GPU: kernels set bits, the next barrier takes them */
-  const uint32_t *agreed;    /**< on the GPU: the lower half of the last word, for later kernels */
+  const uint32_t *agreed;    /**< on the GPU: lower half of the last word, for later kernels */
 } lockstep_gpu_barrier_view_t;
 
 /** GPUs of this process.
@@ -130,7 +131,8 @@ typedef struct lockstep_gpu {
   /** Makes this member's part of a barrier on the GPU of the thread's current context; where there
    * is none, of `ordinal`, in its primary context. LOCKSTEP_E_UNSUPPORTED: this plugin or this GPU
    * has no such barriers; LOCKSTEP_E_STATE: the current context is on another GPU than `ordinal`;
-   * LOCKSTEP_E_RESOURCE. Tens of milliseconds, and a few MiB of the GPU. */
+   * LOCKSTEP_E_RESOURCE. Tens of milliseconds, and a few MiB of the GPU. NULL, as the four below:
+   * the plugin has none at all. */
   lockstep_status_t (*barrier_open)(void *self, uint32_t ordinal,
                                     const lockstep_gpu_barrier_setup_t *setup, void **barrier_p,
                                     lockstep_gpu_barrier_view_t *view_p, char *why,
@@ -144,7 +146,9 @@ typedef struct lockstep_gpu {
    * runs. LOCKSTEP_E_INVALID: no stream, or of another context. */
   lockstep_status_t (*barrier_enqueue)(void *barrier, void *stream, uint64_t limit_ns,
                                        uint32_t *is_captured_p, char *why, size_t why_size);
-  /** Ends this member's part once its GPU has done all that it was given. */
+  /** Waits until this member's GPU has done all that it was given; a failed GPU is done. */
+  void (*barrier_drain)(void *barrier);
+  /** Ends this member's part; `line` is gone. After `barrier_drain`. */
   void (*barrier_close)(void *barrier);
 } lockstep_gpu_t;
 

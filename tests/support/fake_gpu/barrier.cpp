@@ -18,6 +18,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+/// Whether those elsewhere are late is the host's to say; this is for a host that does not answer.
+constexpr std::chrono::seconds kHostGrace{10};
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
 
 [[noreturn]] void throw_errno(const char* what) {
@@ -125,15 +127,17 @@ class Barrier::Turn {
       if (i != barrier_.setup_.member) missing |= std::uint64_t{1} << i;
     }
     for (Pause pause; missing != 0; pause()) {
+      bool is_told = false;
       for (std::uint32_t i = 0; i < barrier_.setup_.members; ++i) {
         const std::uint64_t bit = std::uint64_t{1} << i;
         if ((missing & bit) == 0) continue;
         const std::uint64_t word = load(barrier_.window_->cells[number_ % 2][i]);
-        if (is_broken(word)) return Failure{LOCKSTEP_GPU_TOLD, 0};
-        if (!is_of_this(word)) continue;
-        bits_ |= static_cast<std::uint32_t>(word);
+        is_told = is_told || is_broken(word);
+        if (!is_broken(word) && !is_of_this(word)) continue;
+        if (!is_broken(word)) bits_ |= static_cast<std::uint32_t>(word);
         missing &= ~bit;
       }
+      if (is_told) return Failure{LOCKSTEP_GPU_TOLD, missing};
       if (missing == 0) break;
       if (const auto end = has_to_end(missing)) return end;
     }
@@ -142,6 +146,7 @@ class Barrier::Turn {
 
   /// Member 0: what those elsewhere have raised, from its host, and on to the others here.
   std::optional<Failure> ask_host() {
+    store(barrier_.line_.limit_ns, static_cast<std::uint64_t>(limit_.count()));
     store(barrier_.line_.arrived, word_of(number_, bits_));
     if (const auto failure = await(barrier_.line_.released, LOCKSTEP_GPU_STOPPED)) return failure;
     for (const auto& other : barrier_.others_) {
@@ -157,9 +162,9 @@ class Barrier::Turn {
  private:
   bool is_of_this(std::uint64_t word) const { return word >> 32 == (number_ & 0xffffffffu); }
 
-  std::optional<Failure> has_to_end(std::uint64_t missing) {
-    if (load(barrier_.line_.give_up) != 0) return Failure{LOCKSTEP_GPU_STOPPED, 0};
-    const bool is_late = limit_.count() > 0 && Clock::now() - begin_ >= limit_;
+  std::optional<Failure> has_to_end(std::uint64_t missing, std::chrono::seconds more = {}) {
+    if (load(barrier_.line_.give_up) != 0) return Failure{LOCKSTEP_GPU_STOPPED, missing};
+    const bool is_late = limit_.count() > 0 && Clock::now() - begin_ >= limit_ + more;
     if (is_late) return Failure{LOCKSTEP_GPU_LATE, missing};
     return std::nullopt;
   }
@@ -172,7 +177,7 @@ class Barrier::Turn {
         bits_ = static_cast<std::uint32_t>(word);
         return std::nullopt;
       }
-      if (const auto end = has_to_end(0)) return end;
+      if (const auto end = has_to_end(0, kHostGrace)) return end;
     }
   }
 
@@ -186,7 +191,7 @@ class Barrier::Turn {
 Barrier::Barrier(const lockstep_gpu_barrier_setup_t& setup, std::uint32_t ordinal)
     : setup_(setup), ordinal_(ordinal), others_(setup.members) {}
 
-Barrier::~Barrier() {
+void Barrier::drain() const {
   for (Pause pause; on_streams_.load(std::memory_order_acquire) != 0;) pause();
 }
 

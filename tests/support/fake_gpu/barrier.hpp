@@ -43,8 +43,7 @@ class SharedWindow {
 class Barrier {
  public:
   Barrier(const lockstep_gpu_barrier_setup_t& setup, std::uint32_t ordinal);
-  /// When nothing of it is on any stream any more.
-  ~Barrier();
+  ~Barrier() { drain(); }
   Barrier(const Barrier&) = delete;
   Barrier& operator=(const Barrier&) = delete;
 
@@ -52,6 +51,8 @@ class Barrier {
   lockstep_status_t connect(std::uint32_t member, int descriptor, std::string& why);
   /// Captured or not: it is the next one when it runs.
   lockstep_status_t enqueue(test::FakeStream& stream, std::uint64_t limit_ns, std::string& why);
+  /// Until nothing of it is on any stream any more.
+  void drain() const;
 
  private:
   struct Failure {

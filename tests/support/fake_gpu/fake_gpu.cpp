@@ -261,6 +261,10 @@ lockstep_status_t fake_barrier_enqueue(void* barrier, void* stream, std::uint64_
   }
 }
 
+void fake_barrier_drain(void* barrier) {
+  barrier_of(barrier).barrier.drain();
+}
+
 void fake_barrier_close(void* barrier) {
   delete &barrier_of(barrier);
 }
@@ -279,6 +283,7 @@ constexpr lockstep_gpu_t kGpu = {sizeof(lockstep_gpu_t),
                                  fake_barrier_open,
                                  fake_barrier_connect,
                                  fake_barrier_enqueue,
+                                 fake_barrier_drain,
                                  fake_barrier_close};
 
 constexpr lockstep_plugin_t kPlugin = {LOCKSTEP_PLUGIN_ABI,

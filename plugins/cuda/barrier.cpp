@@ -1,0 +1,263 @@
+// The memory is CUDA's shareable kind: as long as somebody has it mapped it is there, also when the
+// process that made it has been killed.
+#include "plugins/cuda/barrier.hpp"
+
+#include <fcntl.h>
+
+#include <new>
+
+#include "plugins/cuda/barrier_image.hpp"
+#include "plugins/cuda/find.hpp"
+
+namespace lockstep::cuda {
+namespace {
+
+constexpr CUmemAllocationHandleType kHandle = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
+
+CUmemAllocationProp properties_on(CUdevice device) {
+  CUmemAllocationProp properties{};
+  properties.type = CU_MEM_ALLOCATION_TYPE_PINNED;
+  properties.requestedHandleTypes = kHandle;
+  properties.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+  properties.location.id = device;
+  return properties;
+}
+
+}  // namespace
+
+lockstep_status_t BarrierFunctions::find(const Library& library, std::string& why) {
+  LOCKSTEP_FIND(library, cuDeviceGetAttribute, attribute)
+  LOCKSTEP_FIND(library, cuDevicePrimaryCtxRetain, retain_primary)
+  LOCKSTEP_FIND(library, cuDevicePrimaryCtxRelease, release_primary)
+  LOCKSTEP_FIND(library, cuCtxSynchronize, synchronize)
+  LOCKSTEP_FIND(library, cuModuleLoadData, load_module)
+  LOCKSTEP_FIND(library, cuModuleUnload, unload_module)
+  LOCKSTEP_FIND(library, cuModuleGetFunction, function)
+  LOCKSTEP_FIND(library, cuLaunchKernel, launch)
+  LOCKSTEP_FIND(library, cuStreamCreate, create_stream)
+  LOCKSTEP_FIND(library, cuStreamDestroy, destroy_stream)
+  LOCKSTEP_FIND(library, cuStreamSynchronize, synchronize_stream)
+  LOCKSTEP_FIND(library, cuStreamIsCapturing, is_capturing)
+  LOCKSTEP_FIND(library, cuMemsetD8Async, set_memory)
+  LOCKSTEP_FIND(library, cuMemGetAllocationGranularity, granularity)
+  LOCKSTEP_FIND(library, cuMemCreate, create)
+  LOCKSTEP_FIND(library, cuMemRelease, release)
+  LOCKSTEP_FIND(library, cuMemAddressReserve, reserve)
+  LOCKSTEP_FIND(library, cuMemAddressFree, unreserve)
+  LOCKSTEP_FIND(library, cuMemMap, map)
+  LOCKSTEP_FIND(library, cuMemUnmap, unmap)
+  LOCKSTEP_FIND(library, cuMemSetAccess, set_access)
+  LOCKSTEP_FIND(library, cuMemExportToShareableHandle, export_handle)
+  LOCKSTEP_FIND(library, cuMemImportFromShareableHandle, import_handle)
+  return locked.find(library, why);
+}
+
+lockstep_status_t Barrier::fail(const char* what, CUresult result, std::string& why) const {
+  why = std::string(what) + ": " + around_.driver.text_of(result);
+  return LOCKSTEP_E_RESOURCE;
+}
+
+lockstep_status_t Barrier::enter_context(std::uint32_t ordinal, std::string& why) {
+  device_ = around_.driver.device(ordinal);
+  context_ = around_.contexts.current();
+  if (context_ != nullptr) {
+    const auto current = around_.driver.current();
+    if (current == ordinal) return LOCKSTEP_OK;
+    why = "the thread's current context is on GPU " +
+          (current ? std::to_string(*current) : std::string("?")) + ", but this rank's is GPU " +
+          std::to_string(ordinal) +
+          ": call cudaSetDevice before the first call about GPUs, or set "
+          "LOCKSTEP_GPU";
+    return LOCKSTEP_E_STATE;
+  }
+  const CUresult result = around_.cuda.retain_primary(&context_, device_);
+  if (result != CUDA_SUCCESS) return fail("no context on the GPU", result, why);
+  has_retained_ = true;
+  return LOCKSTEP_OK;
+}
+
+lockstep_status_t Barrier::check_device(std::string& why) const {
+  for (const auto attribute : {CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED,
+                               CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED}) {
+    int has = 0;
+    const CUresult result = around_.cuda.attribute(&has, attribute, device_);
+    if (result == CUDA_SUCCESS && has != 0) continue;
+    why = "this GPU shares no memory by descriptors";
+    return LOCKSTEP_E_UNSUPPORTED;
+  }
+  return LOCKSTEP_OK;
+}
+
+lockstep_status_t Barrier::load_kernel(std::string& why) {
+  if (kBarrierImage == nullptr) {
+    why = "the plugin was built without nvcc, so that it has no kernel; build it where nvcc is";
+    return LOCKSTEP_E_UNSUPPORTED;
+  }
+  CUresult result = around_.cuda.load_module(&module_, kBarrierImage);
+  if (result == CUDA_ERROR_NO_BINARY_FOR_GPU) {
+    why = "the plugin has no kernel for so old a GPU";
+    return LOCKSTEP_E_UNSUPPORTED;
+  }
+  if (result == CUDA_SUCCESS) result = around_.cuda.function(&kernel_, module_, kBarrierKernel);
+  return result == CUDA_SUCCESS ? LOCKSTEP_OK : fail("cannot load the kernel", result, why);
+}
+
+CUresult Barrier::map(Mapping& mapping) const {
+  const BarrierFunctions& cuda = around_.cuda;
+  CUresult result = cuda.reserve(&mapping.address, bytes_, 0, 0, 0);
+  if (result != CUDA_SUCCESS) return result;
+  result = cuda.map(mapping.address, bytes_, 0, mapping.handle, 0);
+  if (result != CUDA_SUCCESS) return result;
+  mapping.is_mapped = true;
+  CUmemAccessDesc access{};
+  access.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+  access.location.id = device_;
+  access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+  return cuda.set_access(mapping.address, bytes_, &access, 1);
+}
+
+lockstep_status_t Barrier::make_window(std::string& why) {
+  const CUmemAllocationProp properties = properties_on(device_);
+  std::size_t granularity = 0;
+  CUresult result =
+      around_.cuda.granularity(&granularity, &properties, CU_MEM_ALLOC_GRANULARITY_MINIMUM);
+  if (result != CUDA_SUCCESS) return fail("no memory on the GPU", result, why);
+  bytes_ = (sizeof(BarrierWindow) + granularity - 1) / granularity * granularity;
+  Mapping& own = mappings_[plan_.self];
+  result = around_.cuda.create(&own.handle, bytes_, &properties, 0);
+  if (result == CUDA_SUCCESS) result = map(own);
+  if (result != CUDA_SUCCESS) return fail("no memory on the GPU", result, why);
+  plan_.windows[plan_.self] = reinterpret_cast<BarrierWindow*>(own.address);
+  line_ = LockedMemory(around_.cuda.locked, sizeof(lockstep_gpu_line_t), result);
+  if (result != CUDA_SUCCESS) return fail("cannot page-lock memory of the host", result, why);
+  ::new (line_.host()) lockstep_gpu_line_t{};
+  plan_.line = reinterpret_cast<lockstep_gpu_line_t*>(line_.device());
+  return LOCKSTEP_OK;
+}
+
+/// A first run of the kernel alone: a driver that loads it late would do so within a capture. Then
+/// all is zero.
+lockstep_status_t Barrier::warm_up(std::string& why) {
+  const BarrierFunctions& cuda = around_.cuda;
+  CUstream stream = nullptr;
+  CUresult result = cuda.create_stream(&stream, CU_STREAM_NON_BLOCKING);
+  if (result != CUDA_SUCCESS) return fail("no stream", result, why);
+  const CUdeviceptr window = mappings_[plan_.self].address;
+  const BarrierPlan plan = plan_;
+  plan_.members = 0;
+  plan_.is_carried = 0;
+  result = cuda.set_memory(window, 0, bytes_, stream);
+  if (result == CUDA_SUCCESS) result = launch(stream, 1);
+  plan_ = plan;
+  if (result == CUDA_SUCCESS) result = cuda.set_memory(window, 0, bytes_, stream);
+  if (result == CUDA_SUCCESS) result = cuda.synchronize_stream(stream);
+  (void)cuda.destroy_stream(stream);
+  if (result != CUDA_SUCCESS) return fail("the kernel does not run", result, why);
+  *static_cast<lockstep_gpu_line_t*>(line_.host()) = {};
+  return LOCKSTEP_OK;
+}
+
+lockstep_status_t Barrier::open(std::uint32_t ordinal, const lockstep_gpu_barrier_setup_t& setup,
+                                lockstep_gpu_barrier_view_t& view, std::string& why) {
+  lockstep_status_t status = enter_context(ordinal, why);
+  if (status != LOCKSTEP_OK) return status;
+  const Contexts::Inside inside(around_.contexts, context_);
+  const Contexts::Undisturbed undisturbed(around_.contexts);
+  plan_.self = setup.member;
+  plan_.members = setup.members;
+  plan_.is_carried = setup.is_carried != 0 ? 1 : 0;
+  mappings_.resize(setup.members);
+  status = check_device(why);
+  if (status == LOCKSTEP_OK) status = load_kernel(why);
+  if (status == LOCKSTEP_OK) status = make_window(why);
+  if (status == LOCKSTEP_OK) status = warm_up(why);
+  if (status != LOCKSTEP_OK) return status;
+  view.memory = -1;
+  if (plan_.members > 1) {
+    const CUresult result =
+        around_.cuda.export_handle(&view.memory, mappings_[plan_.self].handle, kHandle, 0);
+    if (result != CUDA_SUCCESS) return fail("the GPU's memory is not shared", result, why);
+    (void)fcntl(view.memory, F_SETFD, FD_CLOEXEC);
+  }
+  BarrierWindow* const window = plan_.windows[plan_.self];
+  view.line = static_cast<lockstep_gpu_line_t*>(line_.host());
+  view.raised = &window->raised;
+  view.agreed = &window->agreed;
+  return LOCKSTEP_OK;
+}
+
+lockstep_status_t Barrier::connect(std::uint32_t member, int memory, std::string& why) {
+  const Contexts::Inside inside(around_.contexts, context_);
+  const Contexts::Undisturbed undisturbed(around_.contexts);
+  Mapping& other = mappings_[member];
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): so CUDA wants a descriptor
+  void* const descriptor = reinterpret_cast<void*>(static_cast<std::intptr_t>(memory));
+  CUresult result = around_.cuda.import_handle(&other.handle, descriptor, kHandle);
+  if (result == CUDA_SUCCESS) result = map(other);
+  if (result != CUDA_SUCCESS) {
+    (void)fail("another GPU's memory cannot be reached", result, why);
+    return LOCKSTEP_E_UNSUPPORTED;
+  }
+  plan_.windows[member] = reinterpret_cast<BarrierWindow*>(other.address);
+  return LOCKSTEP_OK;
+}
+
+CUresult Barrier::launch(CUstream stream, std::uint64_t limit_ns) {
+  void* arguments[] = {&plan_, &limit_ns};
+  return around_.cuda.launch(kernel_, 1, 1, 1, 32, 1, 1, 0, stream, arguments, nullptr);
+}
+
+lockstep_status_t Barrier::enqueue(CUstream stream, std::uint64_t limit_ns, bool& is_captured,
+                                   std::string& why) {
+  const Contexts::Inside inside(around_.contexts, context_);
+  CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
+  CUresult result = around_.cuda.is_capturing(stream, &capture);
+  CUcontext context = nullptr;
+  if (result == CUDA_SUCCESS) result = around_.contexts.of(stream, context);
+  if (result == CUDA_SUCCESS && context != context_) result = CUDA_ERROR_INVALID_CONTEXT;
+  if (result == CUDA_SUCCESS) result = launch(stream, limit_ns);
+  is_captured = capture == CU_STREAM_CAPTURE_STATUS_ACTIVE;
+  if (result == CUDA_SUCCESS) return LOCKSTEP_OK;
+  if (result == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT ||
+      capture == CU_STREAM_CAPTURE_STATUS_INVALIDATED) {
+    why =
+        "another stream is being captured, which this one would be drawn into, or the stream's "
+        "own capture is broken";
+    return LOCKSTEP_E_STATE;
+  }
+  (void)fail("cannot enqueue on this stream", result, why);
+  if (is_no_stream(result)) why += "; is it one of this rank's GPU?";
+  return is_no_stream(result) ? LOCKSTEP_E_INVALID : LOCKSTEP_E_RESOURCE;
+}
+
+void Barrier::drain() noexcept {
+  const Contexts::Inside inside(around_.contexts, context_);
+  const Contexts::Undisturbed undisturbed(around_.contexts);
+  is_drained_ = around_.cuda.synchronize() == CUDA_SUCCESS;
+}
+
+Barrier::~Barrier() {
+  if (context_ == nullptr) return;
+  const BarrierFunctions& cuda = around_.cuda;
+  {
+    const Contexts::Inside inside(around_.contexts, context_);
+    const Contexts::Undisturbed undisturbed(around_.contexts);
+    // Where a kernel may still be under way (it could not be waited for: a capture, or a GPU that
+    // has failed) its memory stays as long as the process.
+    if (!is_drained_) drain();
+    if (!is_drained_) {
+      line_.abandon();
+      return;
+    }
+    for (const Mapping& mapping : mappings_) {
+      if (mapping.is_mapped) (void)cuda.unmap(mapping.address, bytes_);
+      if (mapping.address != 0) (void)cuda.unreserve(mapping.address, bytes_);
+      if (mapping.handle != 0) (void)cuda.release(mapping.handle);
+    }
+    line_ = LockedMemory();
+    if (module_ != nullptr) (void)cuda.unload_module(module_);
+  }
+  if (has_retained_) (void)cuda.release_primary(device_);
+}
+
+}  // namespace lockstep::cuda

@@ -1,0 +1,38 @@
+// What the host and the kernel of a stream barrier share; for both compilers.
+#pragma once
+
+#include <cstdint>
+
+#include "lockstep/gpu.h"
+
+namespace lockstep::cuda {
+
+/// A member's memory on its GPU; zero in the beginning. Others write to the first two only.
+struct BarrierWindow {
+  /// By parity of the barrier's number and by member: that member has come. Two parities suffice:
+  /// nobody is two barriers ahead of anybody.
+  std::uint64_t cells[2][LOCKSTEP_GPU_PEERS_MAX];
+  /// By parity, from member 0: the members elsewhere have come, too.
+  std::uint64_t releases[2];
+  std::uint64_t padding[14];
+
+  std::uint64_t number;      ///< of the last barrier that is over
+  std::uint32_t has_failed;  ///< not 0: so has every later one
+  std::uint32_t agreed;      ///< lower half of the last word
+  std::uint64_t room[14];
+  std::uint32_t raised;  ///< kernels set bits, the next barrier takes them
+};
+
+/// A member's barrier, as its kernel gets it.
+struct BarrierPlan {
+  BarrierWindow* windows[LOCKSTEP_GPU_PEERS_MAX];  ///< by member, as this GPU reaches them
+  lockstep_gpu_line_t* line;
+  std::uint32_t self;
+  std::uint32_t members;
+  std::uint32_t is_carried;
+  std::uint32_t padding;
+};
+
+inline constexpr const char* kBarrierKernel = "lockstep_barrier";
+
+}  // namespace lockstep::cuda
