@@ -40,6 +40,11 @@ lockstep_status_t refuse(const void* handle) {
                                                 : "this process has left the session"});
 }
 
+lockstep_status_t refuse_trigger(lockstep_trigger_t handle) {
+  if (handle == nullptr) return invalid("the trigger is NULL; call lockstep_trigger_open first");
+  return refuse(handle);
+}
+
 lockstep_status_t keep(const Status& status) {
   last_text = status.text();
   last_missing = status.missing();

@@ -37,6 +37,15 @@ inline bool is_live(lockstep_group_t handle) noexcept {
 /// Why a handle is not live, kept for lockstep_last_error().
 lockstep_status_t refuse(const void* handle);
 
+inline Trigger* of(lockstep_trigger_t handle) {
+  return reinterpret_cast<Trigger*>(handle);
+}
+/// Triggers live as long as their group.
+inline bool is_live(lockstep_trigger_t handle) {
+  return handle != nullptr && the_session.load(std::memory_order_acquire) != nullptr;
+}
+lockstep_status_t refuse_trigger(lockstep_trigger_t handle);
+
 /// Keeps the failure for lockstep_last_error() and returns its code.
 lockstep_status_t keep(const Status& status);
 lockstep_status_t invalid(const char* what);

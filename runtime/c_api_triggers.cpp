@@ -8,19 +8,6 @@
 namespace lockstep::c_api {
 namespace {
 
-Trigger* of(lockstep_trigger_t handle) {
-  return reinterpret_cast<Trigger*>(handle);
-}
-/// Triggers live as long as their group.
-bool is_live(lockstep_trigger_t handle) {
-  return handle != nullptr && the_session.load(std::memory_order_acquire) != nullptr;
-}
-
-lockstep_status_t refuse_trigger(lockstep_trigger_t handle) {
-  if (handle == nullptr) return invalid("the trigger is NULL; call lockstep_trigger_open first");
-  return refuse(handle);
-}
-
 /// Reads the user's options; what is wrong with them, or nullptr. Policies and the like: later.
 const char* read_options(const lockstep_trigger_options_t* options, std::uint32_t group_size,
                          trigger::Rules& rules) {

@@ -60,6 +60,32 @@ void Gpus::drain_drop(std::uint64_t ticket) {
   driver_->drain_drop(ticket);
 }
 
+Result<std::unique_ptr<gpu::Barrier>> Gpus::open_barrier(
+    const lockstep_gpu_barrier_setup_t& setup) {
+  const Own& mine = own();
+  if (!mine.choice) return Status(LOCKSTEP_E_UNSUPPORTED, mine.why);
+  std::lock_guard lock(mutex_);
+  return driver_->open_barrier(mine.choice->ordinal, setup);
+}
+
+Status Gpus::connect(gpu::Barrier& barrier, std::uint32_t member, const UniqueFd& memory) {
+  std::lock_guard lock(mutex_);
+  return barrier.connect(member, memory);
+}
+
+Status Gpus::enqueue(gpu::Barrier& barrier, void* stream, Nanos limit, bool& is_captured) {
+  std::lock_guard lock(mutex_);
+  const std::uint64_t limit_ns = limit == kNever ? 0 : static_cast<std::uint64_t>(limit);
+  return barrier.enqueue(stream, limit_ns, is_captured);
+}
+
+void Gpus::close(std::unique_ptr<gpu::Barrier>& barrier, const std::function<void()>& between) {
+  std::lock_guard lock(mutex_);
+  barrier->drain();
+  between();
+  barrier.reset();
+}
+
 Gpus::Own Gpus::find_own() {
   Own own;
   if (const Status status = start_driver(); !status.ok()) {
@@ -126,13 +152,12 @@ Result<Gpus::Survey> Gpus::survey(Group& group, const Call& call) {
   return survey;
 }
 
-Result<gpu::Classes> Gpus::classes_of(Group& group, const Call& call) {
+Result<Gpus::Survey> Gpus::survey_all(Group& group, const Call& call) {
   const Own& mine = own();
   const Status mistake = mine.is_mistake ? Status(LOCKSTEP_E_INVALID, mine.why) : Status();
   if (Status status = agree(group, call, mistake); !status.ok()) return status;
   Result<Survey> found = survey(group, call);
-  if (!found.ok()) return found.status();
-  if (!found->seats.empty()) return std::move(found->groups.classes);
+  if (!found.ok() || !found->seats.empty()) return found;
 
   std::vector<Rank> lacking;
   for (Rank member = 0; member < group.size(); ++member) {
@@ -143,11 +168,10 @@ Result<gpu::Classes> Gpus::classes_of(Group& group, const Call& call) {
       broadcast(group, patient(call), lacking.front(), std::as_bytes(std::span(mine.why)));
   if (!bytes.ok()) return bytes.status();
   const std::string why(reinterpret_cast<const char*>(bytes.value().data()), bytes.value().size());
-  return Status(LOCKSTEP_E_UNSUPPORTED,
-                fmt::format("{}: no GPU group without a GPU on every rank; there is none for {}; "
-                            "{}: {}",
-                            call.text(), member_names(group, lacking),
-                            member_name(group, lacking.front()), why));
+  return Status(
+      LOCKSTEP_E_UNSUPPORTED,
+      fmt::format("{}: it needs a GPU on every rank; there is none for {}; {}: {}", call.text(),
+                  member_names(group, lacking), member_name(group, lacking.front()), why));
 }
 
 /// Once, on the lowest of each node's.

@@ -1,6 +1,7 @@
 // This rank's GPU, and which members of a group have GPUs that reach each other.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -43,6 +44,13 @@ class Gpus {
   Status drain_test(std::uint64_t ticket);
   void drain_drop(std::uint64_t ticket);
 
+  /// See lockstep_gpu_t::barrier_open and those after it; on this rank's GPU. Any thread.
+  Result<std::unique_ptr<gpu::Barrier>> open_barrier(const lockstep_gpu_barrier_setup_t& setup);
+  Status connect(gpu::Barrier& barrier, std::uint32_t member, const UniqueFd& memory);
+  Status enqueue(gpu::Barrier& barrier, void* stream, Nanos limit, bool& is_captured);
+  /// Waits until the GPU is done with it, and ends it. `between` is called when it is done.
+  void close(std::unique_ptr<gpu::Barrier>& barrier, const std::function<void()>& between);
+
   /// What all members of a group have, and who of them are together.
   struct Survey {
     std::vector<bool> has_gpu;     ///< by member; the rest is empty unless all have one
@@ -53,9 +61,9 @@ class Gpus {
   /// Collective; a few rounds.
   Result<Survey> survey(Group& group, const Call& call);
 
-  /// The classes of the GPU group scope. Collective. On all members LOCKSTEP_E_INVALID:
+  /// The same where everybody has to have one. Collective. On all members LOCKSTEP_E_INVALID:
   /// LOCKSTEP_GPU is wrong on one; LOCKSTEP_E_UNSUPPORTED: somebody has no GPU.
-  Result<gpu::Classes> classes_of(Group& group, const Call& call);
+  Result<Survey> survey_all(Group& group, const Call& call);
 
  private:
   /// Once; from then on the same answer.

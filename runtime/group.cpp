@@ -19,6 +19,10 @@ const char* operation_name(Operation operation) {
   switch (operation) {
     case Operation::wait_for_everyone_on:
       return "wait_for_everyone_on";
+    case Operation::stream_barrier:
+      return "stream_barrier";
+    case Operation::stream_bit:
+      return "stream_bit";
     case Operation::wait_for_everyone:
       return "wait_for_everyone";
     case Operation::check_trigger:

@@ -52,6 +52,8 @@ enum class Operation : std::uint8_t {
   catch_up,      ///< the hidden round that keeps a first from running too far ahead
   exit_barrier,  ///< of a section that has one
   wait_for_everyone_on,
+  stream_barrier,
+  stream_bit,
 };
 const char* operation_name(Operation operation);
 
@@ -173,6 +175,9 @@ class Group {
   bool is_speaker() const noexcept { return speaker_ != nullptr && speaker_->is_speaker(); }
   /// All members shall meet in one of their next polls. Any thread, also in a signal handler.
   void want_meeting() noexcept { local_->polls().want(); }
+
+  /// Job ranks of members on this node that have left or ended. Any thread.
+  std::vector<Rank> gone_here() const;
 
   /// An open "at most k at a time" of this member. The caller's name is not promised to live.
   struct Waves {

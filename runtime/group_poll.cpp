@@ -49,12 +49,14 @@ void Group::start_polling() {
   if (lookout_ != nullptr || (!look_out_ && !is_speaker())) return;
   if (is_wide_ && around_.port != nullptr) around_.port->expect_polls();
   lookout_ = std::make_unique<progress::Lookout>(
-      local_->polls().call(), look_out_ ? kLookPause : kIdlePause, [this, late = Late{}]() mutable {
+      local_->polls().call(),
+      [this, pause = look_out_ ? kLookPause : kIdlePause, late = Late{}]() mutable {
         if (look_out_) look_out_();
         const bool is_wanted = local_->polls().look().phase == PollBoard::Phase::wanted;
         if (is_wanted && is_wide_ && around_.port != nullptr) around_.port->hand_over();
         look_for_late(late);
         look_for_dead();
+        return pause;
       });
 }
 

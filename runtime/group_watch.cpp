@@ -156,6 +156,14 @@ bool Group::is_gone(std::uint32_t local_member) const {
   return local_->has_left(local_member) || has_ended(local_ranks_[local_member]);
 }
 
+std::vector<Rank> Group::gone_here() const {
+  std::vector<Rank> gone;
+  for (std::uint32_t member = 0; member < local_->size(); ++member) {
+    if (is_gone(member)) gone.push_back(local_ranks_[member]);
+  }
+  return gone;
+}
+
 bool Group::has_ended(Rank rank) const {
   const node::Member* mine = nullptr;
   const node::Member* other = nullptr;

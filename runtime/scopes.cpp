@@ -58,7 +58,7 @@ Result<Scopes::Classes> Scopes::classes_of(Record& record, Group& parent, lockst
   if (scope == LOCKSTEP_PER_NODE) classes = by_node(parent);
   if (scope == LOCKSTEP_PER_NUMA) classes = by_domain(parent, call);
   if (scope == LOCKSTEP_PER_SWITCH) classes = by_switch(parent, call);
-  if (scope == LOCKSTEP_PER_GPU_GROUP) classes = session_.gpus().classes_of(parent, call);
+  if (scope == LOCKSTEP_PER_GPU_GROUP) classes = by_gpus(parent, call);
   if (classes.ok()) record.fixed.emplace(scope, *classes);
   return classes;
 }
@@ -77,6 +77,12 @@ Result<Scopes::Classes> Scopes::by_domain(Group& parent, const Call& call) const
   Result<std::vector<std::uint64_t>> all = share_each(parent, call, mine);
   if (!all.ok()) return all.status();
   return by_value(*all);
+}
+
+Result<Scopes::Classes> Scopes::by_gpus(Group& parent, const Call& call) const {
+  Result<Gpus::Survey> survey = session_.gpus().survey_all(parent, call);
+  if (!survey.ok()) return survey.status();
+  return std::move(survey->groups.classes);
 }
 
 Result<Scopes::Classes> Scopes::by_switch(Group& parent, const Call& call) const {

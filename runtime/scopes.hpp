@@ -54,6 +54,7 @@ class Scopes {
                              const std::string& path, const Call& call);
   Classes by_node(const Group& parent) const;
   Result<Classes> by_domain(Group& parent, const Call& call) const;
+  Result<Classes> by_gpus(Group& parent, const Call& call) const;
   Result<Classes> by_switch(Group& parent, const Call& call) const;
 
   Session& session_;

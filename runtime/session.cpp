@@ -16,6 +16,7 @@ Session::~Session() {
     write_record();
   }
   lifecycle::tell_of_signals(nullptr, nullptr);
+  stream_barriers_.clear();  // they have threads that use groups
   // Groups first: leaving them tells waiting members that this one is gone. Then the port, which
   // delivers what was promised; then the page under all of them.
   groups_.clear();
@@ -73,6 +74,7 @@ void Session::free(Group* group) {
 }
 
 void Session::release(Group* group) {
+  stream_barriers_.forget(group);
   for (Group* const part : scopes_.forget(group)) release(part);
   std::lock_guard lock(groups_mutex_);
   std::erase_if(groups_, [group](const auto& owned) { return owned.get() == group; });

@@ -22,6 +22,7 @@
 #include "runtime/observe/counters.hpp"
 #include "runtime/progress/port.hpp"
 #include "runtime/scopes.hpp"
+#include "runtime/stream_barriers.hpp"
 #include "runtime/triggers.hpp"
 
 namespace lockstep {
@@ -55,6 +56,7 @@ class Session {
   void free(Group* group);
   Scopes& scopes() noexcept { return scopes_; }
   Gpus& gpus() noexcept { return *gpus_; }
+  StreamBarriers& stream_barriers() noexcept { return stream_barriers_; }
 
   /// What may ask the job to stop.
   lifecycle::Watch& watch() noexcept { return watch_; }
@@ -110,6 +112,7 @@ class Session {
   std::vector<std::unique_ptr<Group>> groups_;
   Scopes scopes_{*this};
   std::unique_ptr<Gpus> gpus_;
+  StreamBarriers stream_barriers_{*this};
   std::unique_ptr<SavesInFlight> saves_ = std::make_unique<SavesInFlight>();
   lifecycle::Watch watch_;
   lifecycle::Adviser adviser_;

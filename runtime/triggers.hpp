@@ -87,6 +87,7 @@ class Triggers {
 
   explicit Triggers(Group& group);
   ~Triggers();
+  Group& group() const noexcept { return group_; }
 
   /// Local. The same name again gives the same trigger; LOCKSTEP_E_INVALID if the rules differ.
   Result<Trigger*> open(std::string_view name, const trigger::Rules& rules);

@@ -114,6 +114,37 @@ void Driver::drain_drop(std::uint64_t ticket) {
   table_.drain_drop(self_, ticket);
 }
 
+Result<std::unique_ptr<Barrier>> Driver::open_barrier(std::uint32_t ordinal,
+                                                      const lockstep_gpu_barrier_setup_t& setup) {
+  if (table_.barrier_open == nullptr) {
+    return unsupported(fmt::format("{}: it has no stream barriers", plugin_->path()));
+  }
+  Why why{};
+  void* self = nullptr;
+  lockstep_gpu_barrier_view_t view{};
+  view.size = sizeof view;
+  const lockstep_status_t status =
+      table_.barrier_open(self_, ordinal, &setup, &self, &view, why.data(), why.size());
+  if (status != LOCKSTEP_OK) return Status(status, text_of(why));
+  return std::make_unique<Barrier>(table_, self, view);
+}
+
+Status Barrier::connect(std::uint32_t member, const UniqueFd& memory) {
+  Why why{};
+  const lockstep_status_t status =
+      table_.barrier_connect(self_, member, memory.get(), why.data(), why.size());
+  return status == LOCKSTEP_OK ? Status() : Status(status, text_of(why));
+}
+
+Status Barrier::enqueue(void* stream, std::uint64_t limit_ns, bool& is_captured) {
+  Why why{};
+  std::uint32_t captured = 0;
+  const lockstep_status_t status =
+      table_.barrier_enqueue(self_, stream, limit_ns, &captured, why.data(), why.size());
+  is_captured = captured != 0;
+  return status == LOCKSTEP_OK ? Status() : Status(status, text_of(why));
+}
+
 std::string Driver::version() const {
   const char* const text = table_.driver(self_);
   return text != nullptr ? text : "";

@@ -10,11 +10,39 @@
 
 #include "runtime/base/ids.hpp"
 #include "runtime/base/result.hpp"
+#include "runtime/base/unique_fd.hpp"
 #include "runtime/config/config.hpp"
 #include "runtime/gpu/device.hpp"
 #include "runtime/plugin/registry.hpp"
 
 namespace lockstep::gpu {
+
+/// A member's part of a stream barrier, as the plugin has made it. One thread at a time, the
+/// driver's other calls included; `line()` any.
+class Barrier {
+ public:
+  Barrier(const lockstep_gpu_t& table, void* self, const lockstep_gpu_barrier_view_t& view)
+      : table_(table), self_(self), view_(view), memory_(view.memory) {}
+  ~Barrier() { table_.barrier_close(self_); }
+  Barrier(const Barrier&) = delete;
+  Barrier& operator=(const Barrier&) = delete;
+
+  /// See lockstep_gpu_t::barrier_connect, and so on.
+  Status connect(std::uint32_t member, const UniqueFd& memory);
+  Status enqueue(void* stream, std::uint64_t limit_ns, bool& is_captured);
+  void drain() { table_.barrier_drain(self_); }
+
+  lockstep_gpu_line_t& line() const noexcept { return *view_.line; }
+  const lockstep_gpu_barrier_view_t& view() const noexcept { return view_; }
+  /// What the others open; empty: there is nobody else.
+  const UniqueFd& memory() const noexcept { return memory_; }
+
+ private:
+  const lockstep_gpu_t& table_;
+  void* self_;
+  lockstep_gpu_barrier_view_t view_;
+  UniqueFd memory_;
+};
 
 /// An opened GPU plugin. One thread at a time.
 class Driver {
@@ -39,6 +67,9 @@ class Driver {
   Result<std::uint64_t> drain_start(std::span<void* const> streams);
   Status drain_test(std::uint64_t ticket);
   void drain_drop(std::uint64_t ticket);
+  /// See lockstep_gpu_t::barrier_open. LOCKSTEP_E_UNSUPPORTED also: the plugin is an older one.
+  Result<std::unique_ptr<Barrier>> open_barrier(std::uint32_t ordinal,
+                                                const lockstep_gpu_barrier_setup_t& setup);
   std::string version() const;
   const plugin::Plugin& plugin() const noexcept { return *plugin_; }
 

@@ -8,16 +8,15 @@
 
 namespace lockstep::progress {
 
-Lookout::Lookout(node::Bell& bell, Nanos pause, std::function<void()> look)
+Lookout::Lookout(node::Bell& bell, std::function<Nanos()> look)
     : bell_(bell),
-      thread_(quiet_thread([&bell, pause, look = std::move(look)](const std::stop_token& stop) {
+      thread_(quiet_thread([&bell, look = std::move(look)](const std::stop_token& stop) {
         for (;;) {
           const std::uint32_t seen = bell.value.load(std::memory_order_acquire);
           bell.sleepers.fetch_add(1, std::memory_order_relaxed);
           std::atomic_thread_fence(std::memory_order_seq_cst);  // as in a ladder's sleep
           if (stop.stop_requested()) break;
-          look();
-          node::sleep_on(bell, seen, pause);
+          if (const Nanos pause = look(); pause > 0) node::sleep_on(bell, seen, pause);
           bell.sleepers.fetch_sub(1, std::memory_order_relaxed);
         }
         bell.sleepers.fetch_sub(1, std::memory_order_relaxed);

@@ -12,9 +12,9 @@ namespace lockstep::progress {
 
 class Lookout {
  public:
-  /// Calls `look`, on a thread of its own, whenever the bell has rung and every `pause`, until
-  /// destroyed. The bell outlives this.
-  Lookout(node::Bell& bell, Nanos pause, std::function<void()> look);
+  /// Calls `look`, on a thread of its own, whenever the bell has rung and after the pause that it
+  /// has returned, until destroyed. The bell outlives this.
+  Lookout(node::Bell& bell, std::function<Nanos()> look);
   ~Lookout();
   Lookout(const Lookout&) = delete;
   Lookout& operator=(const Lookout&) = delete;

@@ -105,9 +105,9 @@ class Group {
     detail::check(lockstep_wait_for_everyone_on(handle_.get(), streams.data(),
                                                 static_cast<std::uint32_t>(streams.size()), &call));
   }
-  /// Enqueues a barrier and returns: what any member enqueues on its stream (cudaStream_t, CUstream)
-  /// after it starts when all that every member has enqueued before it has finished, and sees what
-  /// that has written. May be captured into a CUDA graph, once the group is prepared.
+  /// Enqueues a barrier and returns: what any member enqueues on its stream (cudaStream_t,
+  /// CUstream) after it starts when all that every member has enqueued before it has finished, and
+  /// sees what that has written. May be captured into a CUDA graph, once the group is prepared.
   void stream_barrier(void* stream, const Options& options = {},
                       const Where& where = Where::current()) {
     const lockstep_call_t call = options.at(where);

@@ -41,8 +41,8 @@ LOCKSTEP_API lockstep_status_t lockstep_wait_for_everyone_on(lockstep_group_t gr
 /** Makes the group ready for stream barriers: collective, once, and by itself in the first
  * lockstep_stream_barrier(). It has to be called where that would be captured into a CUDA graph.
  *
- * Members whose GPUs reach each other's memory map 2 MiB of each other; the others, and those on
- * other nodes, meet through their hosts, each by a thread of its own. The GPU is that of the
+ * Members whose GPUs reach each other's memory map 2 MiB of each other; others, and those on other
+ * nodes, meet through their hosts, each by a thread of its own. The GPU is that of the
  * thread's current context, which has to be this rank's (docs/gpus.md).
  *
  * @return On every member: LOCKSTEP_OK; LOCKSTEP_E_UNSUPPORTED: somebody has no GPU, or it has no
@@ -60,7 +60,7 @@ LOCKSTEP_API lockstep_status_t lockstep_stream_barrier_prepare(lockstep_group_t 
  * have it by themselves; over several streams of a member the caller orders them, by an event, or
  * gives each stream a group of its own.
  *
- * The call's time limit runs from the moment when the stream has come to the barrier. A barrier that
+ * The call's time limit runs from the moment when the stream has come to the barrier. One that
  * fails holds no stream: what comes after it runs, kernels can see that it has failed, and the next
  * call of these about the group returns why. It and all later ones of this group have failed then;
  * a group of those who are left has barriers of its own.
@@ -83,8 +83,8 @@ LOCKSTEP_API lockstep_status_t lockstep_stream_barrier(lockstep_group_t group, v
  * @param bits_p   Gets what was raised for it (lockstep_stream_bit_t) on any member, the same on
  *                 all of them. NULL: not wanted.
  * @param over_p   Gets the number of the last one that is over. NULL: not wanted.
- * @return LOCKSTEP_OK; LOCKSTEP_AGAIN: it is not over; LOCKSTEP_E_LIMIT: more than 60 later ones are
- *         over, so that its bits are forgotten; LOCKSTEP_E_STATE: the group is not ready;
+ * @return LOCKSTEP_OK; LOCKSTEP_AGAIN: it is not over; LOCKSTEP_E_LIMIT: more than 60 later ones
+ *         are over, so that its bits are forgotten; LOCKSTEP_E_STATE: the group is not ready;
  *         LOCKSTEP_E_DEADLINE, LOCKSTEP_E_LOST: it has failed. */
 LOCKSTEP_API lockstep_status_t lockstep_stream_barrier_test(lockstep_group_t group, uint64_t number,
                                                             uint32_t *bits_p, uint64_t *over_p);

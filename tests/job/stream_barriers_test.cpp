@@ -1,0 +1,147 @@
+// Stream barriers above the fake plugin: GPUs that meet directly, through their hosts, or both; on
+// one node and on several.
+#include <gtest/gtest.h>
+
+#include "tests/support/command.hpp"
+
+namespace {
+
+using lockstep::test::count;
+using lockstep::test::Finished;
+using lockstep::test::run;
+
+/// Which ranks meet directly.
+struct Machine {
+  const char* name;
+  const char* gpus;  ///< FAKE_GPUS
+};
+
+struct Shape {
+  int ranks;
+  int nodes;
+};
+
+const Machine kTogether = {"together", "gpu A B C D; see * A B C D; reach A B C D"};
+const Machine kPairs = {"pairs", "gpu A B C D; see * A B C D; reach A B; reach C D"};
+const Machine kApart = {"apart", "gpu A B C D; see * A B C D"};
+const Machine kShared = {"shared", "gpu A; see * A"};
+
+class StreamBarriers : public testing::TestWithParam<std::pair<Machine, Shape>> {
+ protected:
+  static Finished job(const std::string& what, const std::string& settings = "") {
+    const auto& [machine, shape] = GetParam();
+    return run("LOCKSTEP_PLUGIN_PATH=" FAKE_FOLDER " LOCKSTEP_GPU_PLUGIN=fake_gpu FAKE_GPUS=\"" +
+               std::string(machine.gpus) + "\" LOCKSTEP_TIMEOUT=60s LOCKSTEP_GRACE=1s " + settings +
+               " " LOCKSTEP_CLI " run --keep-going -n " + std::to_string(shape.ranks) +
+               " --nodes " + std::to_string(shape.nodes) + " " BARRIER_JOB " " + what);
+  }
+  static void expect_on(const Finished& finished, int ranks, const std::string& text) {
+    EXPECT_EQ(count(finished.output, text), static_cast<std::size_t>(ranks)) << text << "\n"
+                                                                             << finished.output;
+  }
+  static void expect_on_all(const Finished& finished, const std::string& text) {
+    EXPECT_EQ(finished.status, 0) << finished.output;
+    expect_on(finished, GetParam().second.ranks, text);
+  }
+};
+
+TEST_P(StreamBarriers, NothingBehindOneIsBeforeAnythingInFront) {
+  expect_on_all(job("order"), ": 0 too early, 200 over");
+}
+
+TEST_P(StreamBarriers, AGraphHasItsNextOnesWheneverItIsLaunched) {
+  expect_on_all(job("graph"), ": 0 too early, 150 over");
+}
+
+TEST_P(StreamBarriers, WhatIsRaisedIsSeenByAllAfterTheSameOne) {
+  expect_on_all(job("bits"), ": 0 wrong");
+}
+
+TEST_P(StreamBarriers, GroupsHaveTheirOwn) {
+  expect_on_all(job("many"), ": 0 too early");
+}
+
+TEST_P(StreamBarriers, AFirstOneInACaptureIsAnErrorOnAll) {
+  if (GetParam().second.ranks == 1) GTEST_SKIP() << "rank 1 captures";
+  const Finished finished = job("captured");
+  expect_on_all(finished, ": state: ");
+  expect_on_all(finished, "lockstep_stream_barrier_prepare() before the capture");
+  expect_on_all(finished, ": done");
+  expect_on(finished, 0, "the capture is broken");
+}
+
+TEST_P(StreamBarriers, WrongCallsAreTold) {
+  expect_on_all(job("mistakes"), ": done");
+}
+
+TEST_P(StreamBarriers, WhoDoesNotComeInTimeIsNamedAndNoStreamIsHeld) {
+  if (GetParam().second.ranks == 1) GTEST_SKIP() << "nobody can be late";
+  const Finished finished = job("late");
+  expect_on_all(finished, ": again 1");
+  const std::string culprit = "rank " + std::to_string(GetParam().second.ranks - 1) + " on n";
+  EXPECT_GE(count(finished.output, ": deadline: stream_barrier: "), 1u) << finished.output;
+  EXPECT_GE(count(finished.output, culprit), 1u) << finished.output;
+  expect_on(finished, 0, "no failure");
+  expect_on(finished, 0, "late itself");
+}
+
+TEST_P(StreamBarriers, WhoIsKilledIsNamedAndNoStreamIsHeld) {
+  if (GetParam().second.ranks == 1) GTEST_SKIP() << "nobody is left";
+  const Finished finished = job("kill");
+  expect_on(finished, GetParam().second.ranks - 1, ": lost: ");
+  const std::string culprit = "rank " + std::to_string(GetParam().second.ranks - 1) + " on n";
+  EXPECT_GE(count(finished.output, culprit), 1u) << finished.output;
+  expect_on(finished, 0, "late itself");
+}
+
+TEST_P(StreamBarriers, WhoLeavesIsNamedAndNoStreamIsHeld) {
+  if (GetParam().second.ranks == 1) GTEST_SKIP() << "nobody is left";
+  const Finished finished = job("leaves");
+  // Members of its node see that it has left, others that it does not come.
+  EXPECT_EQ(count(finished.output, ": lost: ") + count(finished.output, ": deadline: "),
+            static_cast<std::size_t>(GetParam().second.ranks - 1))
+      << finished.output;
+  const std::string culprit = "rank " + std::to_string(GetParam().second.ranks - 1) + " on n";
+  EXPECT_GE(count(finished.output, culprit), 1u) << finished.output;
+  expect_on_all(finished, ": again 1");
+  expect_on(finished, 0, "late itself");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    On, StreamBarriers,
+    testing::Values(std::pair{kTogether, Shape{1, 1}}, std::pair{kTogether, Shape{2, 1}},
+                    std::pair{kTogether, Shape{4, 1}}, std::pair{kTogether, Shape{4, 2}},
+                    std::pair{kPairs, Shape{4, 1}}, std::pair{kPairs, Shape{8, 2}},
+                    std::pair{kApart, Shape{2, 2}}, std::pair{kApart, Shape{4, 1}},
+                    std::pair{kShared, Shape{3, 1}}),
+    [](const auto& the) {
+      return std::string(the.param.first.name) + "_" + std::to_string(the.param.second.ranks) +
+             "_ranks_" + std::to_string(the.param.second.nodes) + "_nodes";
+    });
+
+Finished run_on_two(const std::string& gpus, const std::string& what) {
+  return run("LOCKSTEP_PLUGIN_PATH=" FAKE_FOLDER " LOCKSTEP_GPU_PLUGIN=fake_gpu FAKE_GPUS=\"" +
+             gpus + "\" LOCKSTEP_TIMEOUT=30s " LOCKSTEP_CLI " run -n 2 " BARRIER_JOB " " + what);
+}
+
+TEST(StreamBarriersThatCannotBe, AreMetByHostsWhereGpusDoNotReachEachOtherAfterAll) {
+  const Finished finished = run_on_two("gpu A B; see * A B; reach A B; unreachable 1", "order");
+  EXPECT_EQ(count(finished.output, ": 0 too early, 200 over"), 2u) << finished.output;
+  EXPECT_EQ(count(finished.output, "do not reach each other's GPUs after all"), 1u)
+      << finished.output;
+}
+
+TEST(StreamBarriersThatCannotBe, AreAnErrorOnAllWhereSomebodysPluginHasNone) {
+  const Finished finished = run_on_two("gpu A B; see * A B; reach A B; no_barriers 1", "order");
+  EXPECT_EQ(count(finished.output, "stream_barrier_job: "), 2u) << finished.output;
+  EXPECT_EQ(count(finished.output, "rank 1 on n0: "), 2u) << finished.output;
+}
+
+TEST(StreamBarriersThatCannotBe, AreAnErrorOnAllWhereSomebodyHasNoGpu) {
+  const Finished finished = run_on_two("gpu A B; see 0 A B", "order");
+  EXPECT_EQ(count(finished.output, "it needs a GPU on every rank; there is none for rank 1 on n0"),
+            2u)
+      << finished.output;
+}
+
+}  // namespace
