@@ -93,7 +93,11 @@ void NcclPeer::open_barrier() {
     throw std::runtime_error("NCCL says that this GPU reaches " + std::to_string(reached) + " of " +
                              std::to_string(state_->ranks));
   }
+#ifdef NCCL_DEV_COMM_REQUIREMENTS_INITIALIZER  // newer ones know their version
+  ncclDevCommRequirements requirements = NCCL_DEV_COMM_REQUIREMENTS_INITIALIZER;
+#else
   ncclDevCommRequirements requirements{};  // all zeros: above all no multicast
+#endif
   requirements.lsaBarrierCount = 1;
   ncclDevComm device{};
   check_nccl(ncclDevCommCreate(state_->comm, &requirements, &device), "ncclDevCommCreate");

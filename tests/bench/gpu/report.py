@@ -38,9 +38,14 @@ RATIOS = [
     ("poll_trigger / Accelerate's check", "py_trigger", "", "lockstep_poll_trigger",
      "accelerate check_trigger", 0.001),
     ("set-up / NCCL's", "setup", "", "lockstep, ready", "nccl, ready", None),
+    ("set-up's memory, MiB / NCCL's", "setup", "", "lockstep, memory", "nccl, memory", None),
+    ("set-up's memory, MiB / NCCL's with its LSA barrier", "setup", "", "lockstep, memory",
+     "nccl + lsa, memory", None),
     ("set-up and first barrier / NCCL's LSA barrier", "setup", "", "lockstep, first barrier over",
      "nccl + lsa, first barrier over", None),
 ]
+# Where a peer could not be captured into a graph.
+INSTEAD = {"py_graph": "py_eager"}
 # What a way to agree adds to a step: name, the most that it may be of what Accelerate adds.
 ADDED = [("lockstep_poll_trigger", 0.02), ("lockstep stream barrier", 0.02)]
 
@@ -66,7 +71,7 @@ def read(path):
 
 
 def number(value):
-    return f"{value:.4f}" if abs(value) < 0.1 else f"{value:.2f}"
+    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
 
 
 def row(ranks, what, ours, others, ratios, goal):
@@ -80,7 +85,7 @@ def row(ranks, what, ours, others, ratios, goal):
 
 
 def left_out(ranks, what, goal):
-    print(f"| {ranks} | {what} | – | – | not measured | {goal:g} | NO |")
+    print(f"| {ranks} | {what} | – | – | not measured | {goal:g} | – |")
 
 
 def ratio_rows(blocks, ranks, nodes):
@@ -88,6 +93,10 @@ def ratio_rows(blocks, ranks, nodes):
         on = nodes if tag == "carried" else 1
         a = blocks.get((ranks, on, part, tag, ours))
         b = blocks.get((ranks, on, part, tag, others))
+        if part in INSTEAD and not b:
+            a = blocks.get((ranks, on, INSTEAD[part], tag, ours))
+            b = blocks.get((ranks, on, INSTEAD[part], tag, others))
+            what += " (both one by one from Python: it was not captured)"
         if a and b:
             row(ranks, what, a, b, [x / y for x, y in zip(a, b) if y > 0] or [float("nan")], goal)
         elif goal is not None:
