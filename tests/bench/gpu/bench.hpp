@@ -30,7 +30,7 @@ struct Settings {
 /// How long one rank waits for the others before a round.
 inline constexpr std::chrono::seconds kRankLimit{20};
 /// How long something may take to be made, or a block to be measured.
-inline constexpr std::chrono::seconds kMakeLimit{60};
+inline constexpr std::chrono::seconds kMakeLimit{40};
 
 /// One of the things that are measured side by side.
 struct Contender {

@@ -75,7 +75,7 @@ class Lockstep:
         self.nodes = self.c.lockstep_session_node_count(self.session)
         self.limit = Call(None, b"peers.py", 0, 20 * SECOND)  # of a round
         # Of those who wait for one that fails to make something, which takes its time.
-        self.patience = Call(None, b"peers.py", 0, 150 * SECOND)
+        self.patience = Call(None, b"peers.py", 0, 90 * SECOND)
         self.control = self.split(self.c.lockstep_session_job(self.session))
 
     def check(self, status):

@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 
-MAKE_LIMIT_S = 120  # to make something, or to measure a block; then the process ends
+MAKE_LIMIT_S = 60  # to make something, or to measure a block; then the process ends
 GPU_LIMIT_S = 10
 WARM_UP = 20
 

@@ -46,7 +46,7 @@ class Peers:
         os.environ.update(RANK=str(lockstep.rank), WORLD_SIZE=str(lockstep.size),
                           LOCAL_RANK=str(self.device), LOCAL_WORLD_SIZE=str(lockstep.local_size),
                           MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
-        self.dist.init_process_group("nccl", timeout=datetime.timedelta(seconds=60),
+        self.dist.init_process_group("nccl", timeout=datetime.timedelta(seconds=40),
                                      device_id=self.torch.device("cuda", self.device))
         self.dist.barrier(device_ids=[self.device])
         return True
@@ -325,7 +325,7 @@ PARTS = {"host": host_part, "trigger": trigger_part, "graph": graph_part, "loop"
 
 def measure(options):
     lockstep = Lockstep(options.library, options.calls)
-    faulthandler.dump_traceback_later(120, exit=True)
+    faulthandler.dump_traceback_later(60, exit=True)
     peers = Peers(lockstep)
     bench = Bench(lockstep, peers.gpu, options.blocks)
     faulthandler.cancel_dump_traceback_later()
