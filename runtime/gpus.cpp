@@ -73,10 +73,16 @@ Status Gpus::connect(gpu::Barrier& barrier, std::uint32_t member, const UniqueFd
   return barrier.connect(member, memory);
 }
 
-Status Gpus::enqueue(gpu::Barrier& barrier, void* stream, Nanos limit, bool& is_captured) {
+Result<gpu::Barrier::Last> Gpus::ask(gpu::Barrier& barrier) {
+  std::lock_guard lock(mutex_);
+  return barrier.ask();
+}
+
+Status Gpus::enqueue(gpu::Barrier& barrier, void* stream, Nanos limit, bool reports,
+                     bool& is_captured) {
   std::lock_guard lock(mutex_);
   const std::uint64_t limit_ns = limit == kNever ? 0 : static_cast<std::uint64_t>(limit);
-  return barrier.enqueue(stream, limit_ns, is_captured);
+  return barrier.enqueue(stream, limit_ns, reports, is_captured);
 }
 
 void Gpus::close(std::unique_ptr<gpu::Barrier>& barrier, const std::function<void()>& between) {

@@ -47,7 +47,8 @@ class Gpus {
   /// See lockstep_gpu_t::barrier_open and those after it; on this rank's GPU. Any thread.
   Result<std::unique_ptr<gpu::Barrier>> open_barrier(const lockstep_gpu_barrier_setup_t& setup);
   Status connect(gpu::Barrier& barrier, std::uint32_t member, const UniqueFd& memory);
-  Status enqueue(gpu::Barrier& barrier, void* stream, Nanos limit, bool& is_captured);
+  Status enqueue(gpu::Barrier& barrier, void* stream, Nanos limit, bool reports, bool& is_captured);
+  Result<gpu::Barrier::Last> ask(gpu::Barrier& barrier);
   /// Waits until the GPU is done with it, and ends it. `between` is called when it is done.
   void close(std::unique_ptr<gpu::Barrier>& barrier, const std::function<void()>& between);
 

@@ -44,7 +44,9 @@ Status StreamBarrier::enqueue(void* stream, const Call& call) {
   if (Status status = failure(); !status.ok()) return status;
   const Nanos limit = call.timeout.value_or(group_.around().config.timeout);
   bool is_captured = false;
-  Status status = gpus_.enqueue(*made_.barrier, stream, limit, is_captured);
+  const bool reports = reports_.load(std::memory_order_relaxed);
+  if (!reports) has_mute_.store(true, std::memory_order_relaxed);
+  Status status = gpus_.enqueue(*made_.barrier, stream, limit, reports, is_captured);
   if (!status.ok()) return {status.code(), fmt::format("{}: {}", call.text(), status.text())};
   if (is_captured) is_captured_.store(true, std::memory_order_relaxed);
   enqueued_.fetch_add(1, std::memory_order_release);
@@ -52,25 +54,45 @@ Status StreamBarrier::enqueue(void* stream, const Call& call) {
   return {};
 }
 
+Result<StreamBarrier::Seen> StreamBarrier::see(std::uint64_t number) {
+  std::lock_guard lock(mutex_);
+  Seen seen{results_.over(), std::nullopt};
+  std::optional<gpu::Barrier::Last> last;
+  if (has_mute_.load(std::memory_order_relaxed) && (number == 0 || number > seen.over)) {
+    Result<gpu::Barrier::Last> asked = gpus_.ask(*made_.barrier);
+    if (!asked.ok()) return asked.status();
+    last = *asked;
+    results_.note(last->number);
+    seen.over = std::max(seen.over, last->number);
+  }
+  const std::uint64_t wanted = number == 0 ? seen.over : number;
+  if (wanted == 0) {
+    seen.low = 0;
+  } else if (last && last->number == wanted) {
+    seen.low = last->low;
+  } else if (const auto word = results_.word(wanted)) {
+    seen.low = static_cast<std::uint32_t>(*word);
+  }
+  return seen;
+}
+
 Status StreamBarrier::test(std::uint64_t number, std::uint32_t* bits, std::uint64_t* over) {
-  std::unique_lock lock(mutex_);
-  const std::uint64_t last = results_.over();
+  const Result<Seen> seen = see(number);
+  if (!seen.ok()) return seen.status();
+  const auto& [last, low] = seen.value();
   if (over != nullptr) *over = last;
-  const std::uint64_t wanted = number == 0 ? last : number;
-  if (wanted > last) return Status::again();
-  const std::optional<std::uint64_t> word =
-      wanted == 0 ? std::optional<std::uint64_t>(0) : results_.word(wanted);
-  lock.unlock();
+  if (number > last) return Status::again();
   // What is known of one that has passed counts, whatever became of later ones.
-  if (word && !gpu::is_broken(*word)) {
-    if (bits != nullptr) *bits = static_cast<std::uint32_t>(*word);
+  if (low && !gpu::is_broken(*low)) {
+    if (bits != nullptr) *bits = *low;
     return {};
   }
-  if (Status status = failure(); word && !status.ok()) return status;
+  if (Status status = failure(); !status.ok()) return status;
+  if (bits == nullptr) return {};
   return {LOCKSTEP_E_LIMIT,
           fmt::format("the result of stream barrier {} is forgotten, since {} are over: look "
-                      "within {} barriers",
-                      wanted, last, LOCKSTEP_GPU_RESULTS - 4)};
+                      "within {} barriers, and give triggers their bits before them",
+                      number, last, LOCKSTEP_GPU_RESULTS - 4)};
 }
 
 Result<lockstep_stream_bit_t> StreamBarrier::bind(const std::string& trigger, const Call& call) {
@@ -86,6 +108,7 @@ Result<lockstep_stream_bit_t> StreamBarrier::bind(const std::string& trigger, co
                               call.text(), kBits));
   }
   bits_.emplace(trigger, bit);
+  reports_.store(true, std::memory_order_relaxed);
   const lockstep_gpu_barrier_view_t& view = made_.barrier->view();
   return lockstep_stream_bit_t{std::uint32_t{1} << bit, 0, view.raised, view.agreed};
 }

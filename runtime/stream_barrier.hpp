@@ -59,6 +59,11 @@ class StreamBarrier {
   Nanos pause(const Post& post, Nanos time) const;
   bool carry(std::uint64_t number);
   void tell_leaders(std::uint64_t number);
+  struct Seen {
+    std::uint64_t over = 0;
+    std::optional<std::uint32_t> low;  ///< of the barrier that was asked about; nothing: forgotten
+  };
+  Result<Seen> see(std::uint64_t number);
   void look();
   void fail(Status status);
   Status failure();
@@ -69,6 +74,9 @@ class StreamBarrier {
   Made made_;
   node::Bell bell_{};  ///< rung when something is enqueued
   std::atomic<std::uint64_t> enqueued_{0};
+  /// Results are written for the host once triggers have bits; before, the GPU is asked.
+  std::atomic<bool> reports_{false};
+  std::atomic<bool> has_mute_{false};     ///< some were enqueued before
   std::atomic<bool> is_captured_{false};  ///< in a graph, which nobody sees being launched
   std::atomic<bool> has_failed_{false};
   std::mutex mutex_;  ///< of all below

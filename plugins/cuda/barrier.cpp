@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 
+#include <cstddef>
 #include <new>
 
 #include "plugins/cuda/barrier_image.hpp"
@@ -39,6 +40,8 @@ lockstep_status_t BarrierFunctions::find(const Library& library, std::string& wh
   LOCKSTEP_FIND(library, cuStreamSynchronize, synchronize_stream)
   LOCKSTEP_FIND(library, cuStreamIsCapturing, is_capturing)
   LOCKSTEP_FIND(library, cuMemsetD8Async, set_memory)
+  LOCKSTEP_FIND(library, cuMemcpyHtoDAsync, copy_to_gpu)
+  LOCKSTEP_FIND(library, cuMemcpyDtoHAsync, copy_to_host)
   LOCKSTEP_FIND(library, cuMemGetAllocationGranularity, granularity)
   LOCKSTEP_FIND(library, cuMemCreate, create)
   LOCKSTEP_FIND(library, cuMemRelease, release)
@@ -117,21 +120,22 @@ CUresult Barrier::map(Mapping& mapping) const {
 }
 
 lockstep_status_t Barrier::make_window(std::string& why) {
+  const BarrierFunctions& cuda = around_.cuda;
   const CUmemAllocationProp properties = properties_on(device_);
   std::size_t granularity = 0;
-  CUresult result =
-      around_.cuda.granularity(&granularity, &properties, CU_MEM_ALLOC_GRANULARITY_MINIMUM);
+  CUresult result = cuda.granularity(&granularity, &properties, CU_MEM_ALLOC_GRANULARITY_MINIMUM);
   if (result != CUDA_SUCCESS) return fail("no memory on the GPU", result, why);
   bytes_ = (sizeof(BarrierWindow) + granularity - 1) / granularity * granularity;
-  Mapping& own = mappings_[plan_.self];
-  result = around_.cuda.create(&own.handle, bytes_, &properties, 0);
+  Mapping& own = mappings_[arguments_.self];
+  result = cuda.create(&own.handle, bytes_, &properties, 0);
   if (result == CUDA_SUCCESS) result = map(own);
+  if (result == CUDA_SUCCESS) result = cuda.create_stream(&own_stream_, CU_STREAM_NON_BLOCKING);
   if (result != CUDA_SUCCESS) return fail("no memory on the GPU", result, why);
-  plan_.windows[plan_.self] = reinterpret_cast<BarrierWindow*>(own.address);
-  line_ = LockedMemory(around_.cuda.locked, sizeof(lockstep_gpu_line_t), result);
+  arguments_.own = reinterpret_cast<BarrierWindow*>(own.address);
+  page_ = LockedMemory(cuda.locked, sizeof(Page), result);
   if (result != CUDA_SUCCESS) return fail("cannot page-lock memory of the host", result, why);
-  ::new (line_.host()) lockstep_gpu_line_t{};
-  plan_.line = reinterpret_cast<lockstep_gpu_line_t*>(line_.device());
+  ::new (page_.host()) Page{};
+  arguments_.line = &reinterpret_cast<Page*>(page_.device())->line;
   return LOCKSTEP_OK;
 }
 
@@ -139,22 +143,15 @@ lockstep_status_t Barrier::make_window(std::string& why) {
 /// all is zero.
 lockstep_status_t Barrier::warm_up(std::string& why) {
   const BarrierFunctions& cuda = around_.cuda;
-  CUstream stream = nullptr;
-  CUresult result = cuda.create_stream(&stream, CU_STREAM_NON_BLOCKING);
-  if (result != CUDA_SUCCESS) return fail("no stream", result, why);
-  const CUdeviceptr window = mappings_[plan_.self].address;
-  const BarrierPlan plan = plan_;
-  plan_.members = 0;
-  plan_.is_carried = 0;
-  result = cuda.set_memory(window, 0, bytes_, stream);
-  if (result == CUDA_SUCCESS) result = launch(stream, 1);
-  plan_ = plan;
-  if (result == CUDA_SUCCESS) result = cuda.set_memory(window, 0, bytes_, stream);
-  if (result == CUDA_SUCCESS) result = cuda.synchronize_stream(stream);
-  (void)cuda.destroy_stream(stream);
-  if (result != CUDA_SUCCESS) return fail("the kernel does not run", result, why);
-  *static_cast<lockstep_gpu_line_t*>(line_.host()) = {};
-  return LOCKSTEP_OK;
+  const CUdeviceptr window = mappings_[arguments_.self].address;
+  BarrierArguments alone = arguments_;
+  alone.members = 0;
+  alone.is_carried = 0;
+  CUresult result = cuda.set_memory(window, 0, bytes_, own_stream_);
+  if (result == CUDA_SUCCESS) result = launch(own_stream_, alone);
+  if (result == CUDA_SUCCESS) result = cuda.set_memory(window, 0, bytes_, own_stream_);
+  if (result == CUDA_SUCCESS) result = cuda.synchronize_stream(own_stream_);
+  return result == CUDA_SUCCESS ? LOCKSTEP_OK : fail("the kernel does not run", result, why);
 }
 
 lockstep_status_t Barrier::open(std::uint32_t ordinal, const lockstep_gpu_barrier_setup_t& setup,
@@ -163,9 +160,9 @@ lockstep_status_t Barrier::open(std::uint32_t ordinal, const lockstep_gpu_barrie
   if (status != LOCKSTEP_OK) return status;
   const Contexts::Inside inside(around_.contexts, context_);
   const Contexts::Undisturbed undisturbed(around_.contexts);
-  plan_.self = setup.member;
-  plan_.members = setup.members;
-  plan_.is_carried = setup.is_carried != 0 ? 1 : 0;
+  arguments_.self = setup.member;
+  arguments_.members = setup.members;
+  arguments_.is_carried = setup.is_carried != 0 ? 1 : 0;
   mappings_.resize(setup.members);
   status = check_device(why);
   if (status == LOCKSTEP_OK) status = load_kernel(why);
@@ -173,17 +170,25 @@ lockstep_status_t Barrier::open(std::uint32_t ordinal, const lockstep_gpu_barrie
   if (status == LOCKSTEP_OK) status = warm_up(why);
   if (status != LOCKSTEP_OK) return status;
   view.memory = -1;
-  if (plan_.members > 1) {
+  if (setup.members > 1) {
     const CUresult result =
-        around_.cuda.export_handle(&view.memory, mappings_[plan_.self].handle, kHandle, 0);
+        around_.cuda.export_handle(&view.memory, mappings_[setup.member].handle, kHandle, 0);
     if (result != CUDA_SUCCESS) return fail("the GPU's memory is not shared", result, why);
     (void)fcntl(view.memory, F_SETFD, FD_CLOEXEC);
   }
-  BarrierWindow* const window = plan_.windows[plan_.self];
-  view.line = static_cast<lockstep_gpu_line_t*>(line_.host());
-  view.raised = &window->raised;
-  view.agreed = &window->agreed;
+  view.line = &static_cast<Page*>(page_.host())->line;
+  view.raised = &arguments_.own->raised;
+  view.agreed = &arguments_.own->state.agreed;
   return LOCKSTEP_OK;
+}
+
+/// The table of peers lies on the GPU.
+CUresult Barrier::tell_gpu(std::uint32_t member, CUdeviceptr window) {
+  const CUdeviceptr place =
+      mappings_[arguments_.self].address + offsetof(BarrierWindow, peers) + member * sizeof window;
+  static_assert(sizeof window == sizeof arguments_.own);
+  const CUresult result = around_.cuda.copy_to_gpu(place, &window, sizeof window, own_stream_);
+  return result == CUDA_SUCCESS ? around_.cuda.synchronize_stream(own_stream_) : result;
 }
 
 lockstep_status_t Barrier::connect(std::uint32_t member, int memory, std::string& why) {
@@ -194,28 +199,29 @@ lockstep_status_t Barrier::connect(std::uint32_t member, int memory, std::string
   void* const descriptor = reinterpret_cast<void*>(static_cast<std::intptr_t>(memory));
   CUresult result = around_.cuda.import_handle(&other.handle, descriptor, kHandle);
   if (result == CUDA_SUCCESS) result = map(other);
-  if (result != CUDA_SUCCESS) {
-    (void)fail("another GPU's memory cannot be reached", result, why);
-    return LOCKSTEP_E_UNSUPPORTED;
-  }
-  plan_.windows[member] = reinterpret_cast<BarrierWindow*>(other.address);
-  return LOCKSTEP_OK;
+  if (result == CUDA_SUCCESS) result = tell_gpu(member, other.address);
+  if (result == CUDA_SUCCESS) return LOCKSTEP_OK;
+  (void)fail("another GPU's memory cannot be reached", result, why);
+  return LOCKSTEP_E_UNSUPPORTED;
 }
 
-CUresult Barrier::launch(CUstream stream, std::uint64_t limit_ns) {
-  void* arguments[] = {&plan_, &limit_ns};
-  return around_.cuda.launch(kernel_, 1, 1, 1, 32, 1, 1, 0, stream, arguments, nullptr);
+CUresult Barrier::launch(CUstream stream, BarrierArguments arguments) const {
+  void* parameters[] = {&arguments};
+  return around_.cuda.launch(kernel_, 1, 1, 1, 32, 1, 1, 0, stream, parameters, nullptr);
 }
 
-lockstep_status_t Barrier::enqueue(CUstream stream, std::uint64_t limit_ns, bool& is_captured,
-                                   std::string& why) {
+lockstep_status_t Barrier::enqueue(CUstream stream, std::uint64_t limit_ns, bool reports,
+                                   bool& is_captured, std::string& why) {
   const Contexts::Inside inside(around_.contexts, context_);
+  BarrierArguments arguments = arguments_;
+  arguments.limit_ns = limit_ns;
+  arguments.reports = reports ? 1 : 0;
   CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
   CUresult result = around_.cuda.is_capturing(stream, &capture);
   CUcontext context = nullptr;
   if (result == CUDA_SUCCESS) result = around_.contexts.of(stream, context);
   if (result == CUDA_SUCCESS && context != context_) result = CUDA_ERROR_INVALID_CONTEXT;
-  if (result == CUDA_SUCCESS) result = launch(stream, limit_ns);
+  if (result == CUDA_SUCCESS) result = launch(stream, arguments);
   is_captured = capture == CU_STREAM_CAPTURE_STATUS_ACTIVE;
   if (result == CUDA_SUCCESS) return LOCKSTEP_OK;
   if (result == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT ||
@@ -228,6 +234,19 @@ lockstep_status_t Barrier::enqueue(CUstream stream, std::uint64_t limit_ns, bool
   (void)fail("cannot enqueue on this stream", result, why);
   if (is_no_stream(result)) why += "; is it one of this rank's GPU?";
   return is_no_stream(result) ? LOCKSTEP_E_INVALID : LOCKSTEP_E_RESOURCE;
+}
+
+lockstep_status_t Barrier::ask(std::uint64_t& number, std::uint32_t& low, std::string& why) {
+  const Contexts::Inside inside(around_.contexts, context_);
+  const Contexts::Undisturbed undisturbed(around_.contexts);
+  BarrierState& state = static_cast<Page*>(page_.host())->state;
+  const CUdeviceptr place = mappings_[arguments_.self].address + offsetof(BarrierWindow, state);
+  CUresult result = around_.cuda.copy_to_host(&state, place, sizeof state, own_stream_);
+  if (result == CUDA_SUCCESS) result = around_.cuda.synchronize_stream(own_stream_);
+  if (result != CUDA_SUCCESS) return fail("the GPU has failed", result, why);
+  number = state.number;
+  low = state.agreed;
+  return LOCKSTEP_OK;
 }
 
 void Barrier::drain() noexcept {
@@ -246,7 +265,7 @@ Barrier::~Barrier() {
     // has failed) its memory stays as long as the process.
     if (!is_drained_) drain();
     if (!is_drained_) {
-      line_.abandon();
+      page_.abandon();
       return;
     }
     for (const Mapping& mapping : mappings_) {
@@ -254,7 +273,8 @@ Barrier::~Barrier() {
       if (mapping.address != 0) (void)cuda.unreserve(mapping.address, bytes_);
       if (mapping.handle != 0) (void)cuda.release(mapping.handle);
     }
-    line_ = LockedMemory();
+    page_ = LockedMemory();
+    if (own_stream_ != nullptr) (void)cuda.destroy_stream(own_stream_);
     if (module_ != nullptr) (void)cuda.unload_module(module_);
   }
   if (has_retained_) (void)cuda.release_primary(device_);

@@ -35,6 +35,8 @@ struct BarrierFunctions {
   decltype(cuStreamSynchronize)* synchronize_stream = nullptr;
   decltype(cuStreamIsCapturing)* is_capturing = nullptr;
   decltype(cuMemsetD8Async)* set_memory = nullptr;
+  decltype(cuMemcpyHtoDAsync)* copy_to_gpu = nullptr;
+  decltype(cuMemcpyDtoHAsync)* copy_to_host = nullptr;
   decltype(cuMemGetAllocationGranularity)* granularity = nullptr;
   decltype(cuMemCreate)* create = nullptr;
   decltype(cuMemRelease)* release = nullptr;
@@ -61,12 +63,13 @@ class Barrier {
   Barrier(const Barrier&) = delete;
   Barrier& operator=(const Barrier&) = delete;
 
-  /// See lockstep_gpu_t::barrier_open, barrier_connect, barrier_enqueue.
+  /// See lockstep_gpu_t::barrier_open, barrier_connect, and so on.
   lockstep_status_t open(std::uint32_t ordinal, const lockstep_gpu_barrier_setup_t& setup,
                          lockstep_gpu_barrier_view_t& view, std::string& why);
   lockstep_status_t connect(std::uint32_t member, int memory, std::string& why);
-  lockstep_status_t enqueue(CUstream stream, std::uint64_t limit_ns, bool& is_captured,
-                            std::string& why);
+  lockstep_status_t enqueue(CUstream stream, std::uint64_t limit_ns, bool reports,
+                            bool& is_captured, std::string& why);
+  lockstep_status_t ask(std::uint64_t& number, std::uint32_t& low, std::string& why);
   void drain() noexcept;
 
  private:
@@ -83,7 +86,8 @@ class Barrier {
   lockstep_status_t load_kernel(std::string& why);
   lockstep_status_t warm_up(std::string& why);
   CUresult map(Mapping& mapping) const;
-  CUresult launch(CUstream stream, std::uint64_t limit_ns);
+  CUresult tell_gpu(std::uint32_t member, CUdeviceptr window);
+  CUresult launch(CUstream stream, BarrierArguments arguments) const;
   lockstep_status_t fail(const char* what, CUresult result, std::string& why) const;
 
   Around around_;
@@ -92,11 +96,17 @@ class Barrier {
   bool has_retained_ = false;
   CUmodule module_ = nullptr;
   CUfunction kernel_ = nullptr;
-  std::size_t bytes_ = 0;  ///< of each window
-  LockedMemory line_;
+  std::size_t bytes_ = 0;          ///< of each window
+  CUstream own_stream_ = nullptr;  ///< for what is asked and told beside the barriers
+  /// The line, and room for an answer.
+  struct Page {
+    lockstep_gpu_line_t line;
+    BarrierState state;
+  };
+  LockedMemory page_;
   bool is_drained_ = false;
   std::vector<Mapping> mappings_;  ///< by member
-  BarrierPlan plan_{};
+  BarrierArguments arguments_{};
 };
 
 }  // namespace lockstep::cuda

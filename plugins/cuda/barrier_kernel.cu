@@ -1,14 +1,17 @@
 // One warp waits for the other members' GPUs: a store to each, and then loads of its own memory.
 //
-// Order: what a stream did before is over when the kernel starts, so that each lane's release takes
-// it along; and what comes after starts when every lane's acquire is done.
+// Order: what a stream did before is over when the kernel starts, so that a fence takes it along;
+// and what comes after starts when every lane's acquire is done.
+//
+// Time: a store to the host costs as much as half of the rest, since a kernel is not over before it
+// has arrived there. So the host is told when it wants to know, or when something is wrong.
 #include <cuda/atomic>
 
 #include "plugins/cuda/barrier_layout.hpp"
 
 namespace {
 
-using lockstep::cuda::BarrierPlan;
+using lockstep::cuda::BarrierArguments;
 using lockstep::cuda::BarrierWindow;
 
 constexpr unsigned kWarp = 32;
@@ -65,6 +68,13 @@ __device__ Meeting meet(std::uint64_t* const (&cells)[2], std::uint32_t number,
     if (__any_sync(kAll, is_told) != 0) meeting.cause = LOCKSTEP_GPU_TOLD;
     if (meeting.cause != LOCKSTEP_GPU_WHOLE || __any_sync(kAll, waits[0] || waits[1]) == 0) break;
     if (looks % kLooksPerQuestion != 0) continue;
+    // Who has come may have failed since.
+    for (std::uint64_t* const cell : cells) {
+      if (cell == nullptr) continue;
+      const std::uint64_t word = shared(*cell).load(::cuda::memory_order_relaxed);
+      is_told = is_told || (word & LOCKSTEP_GPU_BROKEN) != 0;
+    }
+    if (__any_sync(kAll, is_told) != 0) meeting.cause = LOCKSTEP_GPU_TOLD;
     const std::uint64_t time = __shfl_sync(kAll, clock_ns(), 0);
     if (begin == 0) begin = time;
     if (limit_ns != 0 && time - begin >= limit_ns) meeting.cause = LOCKSTEP_GPU_LATE;
@@ -81,85 +91,106 @@ __device__ Meeting meet(std::uint64_t* const (&cells)[2], std::uint32_t number,
 }
 
 /// Nobody waits for this member any more, in whatever barrier.
-__device__ void tell_others(const BarrierPlan& plan, std::uint64_t broken) {
-  for (unsigned other = threadIdx.x; other < plan.members; other += kWarp) {
-    if (other == plan.self) continue;
-    BarrierWindow& window = *plan.windows[other];
+__device__ void tell_others(const BarrierArguments& of, std::uint64_t broken) {
+  for (unsigned other = threadIdx.x; other < of.members; other += kWarp) {
+    if (other == of.self) continue;
+    BarrierWindow& window = *of.own->peers[other];
     for (unsigned parity = 0; parity < 2; ++parity) {
-      shared(window.cells[parity][plan.self]).store(broken, ::cuda::memory_order_release);
-      if (plan.self == 0) {
+      shared(window.cells[parity][of.self]).store(broken, ::cuda::memory_order_release);
+      if (of.self == 0) {
         shared(window.releases[parity]).store(broken, ::cuda::memory_order_release);
       }
     }
   }
 }
 
+/// Member 0 has its host meet the others and lets those here go; they wait for that.
+__device__ Meeting meet_elsewhere(const BarrierArguments& of, std::uint64_t number,
+                                  std::uint32_t bits) {
+  lockstep_gpu_line_t& line = *of.line;
+  const unsigned parity = number % 2;
+  std::uint64_t* release[2] = {};
+  if (threadIdx.x == 0) {
+    release[0] = of.self == 0 ? &line.released : &of.own->releases[parity];
+    if (of.self == 0) {
+      shared(line.limit_ns).store(of.limit_ns, ::cuda::memory_order_relaxed);
+      shared(line.arrived).store(number << 32 | bits, ::cuda::memory_order_release);
+    }
+  }
+  // Whether the others are late is the host's to say; this is for a host that does not answer.
+  const std::uint64_t limit_ns = of.limit_ns == 0 ? 0 : of.limit_ns + kHostGraceNs;
+  Meeting meeting = meet(release, static_cast<std::uint32_t>(number), limit_ns, line);
+  meeting.missing = 0;
+  if (of.self != 0) return meeting;
+  if (meeting.cause == LOCKSTEP_GPU_TOLD) meeting.cause = LOCKSTEP_GPU_STOPPED;
+  if (meeting.cause != LOCKSTEP_GPU_WHOLE) return meeting;
+  for (unsigned other = 1 + threadIdx.x; other < of.members; other += kWarp) {
+    shared(of.own->peers[other]->releases[parity])
+        .store(number << 32 | meeting.bits, ::cuda::memory_order_release);
+  }
+  return meeting;
+}
+
 }  // namespace
 
 extern "C" __global__ void __launch_bounds__(kWarp)
-    lockstep_barrier(const __grid_constant__ BarrierPlan plan, const std::uint64_t limit_ns) {
+    lockstep_barrier(const __grid_constant__ BarrierArguments of) {
   const unsigned lane = threadIdx.x;
-  BarrierWindow& own = *plan.windows[plan.self];
-  lockstep_gpu_line_t& line = *plan.line;
+  BarrierWindow& own = *of.own;
+  lockstep_gpu_line_t& line = *of.line;
 
-  // Three loads at once, by three lanes.
+  // All loads at once.
+  BarrierWindow* peers[2] = {};
+  for (unsigned other = lane; other < of.members; other += kWarp) {
+    if (other != of.self) peers[other / kWarp] = own.peers[other];
+  }
   std::uint64_t state = 0;
-  if (lane == 0) state = own.number + 1;
-  if (lane == 1) state = atomicExch(&own.raised, 0) & ~LOCKSTEP_GPU_BROKEN;
-  if (lane == 2) state = own.has_failed;
+  if (lane == 0) state = own.state.number + 1;
+  if (lane == 1) state = *static_cast<const volatile std::uint32_t*>(&own.raised);
+  if (lane == 2) state = own.state.has_failed;
   const std::uint64_t number = __shfl_sync(kAll, state, 0);
-  std::uint32_t bits = static_cast<std::uint32_t>(__shfl_sync(kAll, state, 1));
+  const bool is_raised = __shfl_sync(kAll, state, 1) != 0;
   const bool had_failed = __shfl_sync(kAll, state, 2) != 0;
-  const std::uint32_t number_low = static_cast<std::uint32_t>(number);
-  const unsigned parity = number_low % 2;
-  const auto word_of = [&](std::uint32_t low) { return number << 32 | low; };
+  std::uint32_t bits = 0;
+  if (is_raised) {
+    if (lane == 0) bits = atomicExch(&own.raised, 0) & ~LOCKSTEP_GPU_BROKEN;
+    bits = __shfl_sync(kAll, bits, 0);
+  }
 
   Meeting meeting;
   if (!had_failed) {
+    const unsigned parity = number % 2;
     std::uint64_t* cells[2] = {};
-    for (unsigned other = lane; other < plan.members; other += kWarp) {
-      if (other == plan.self) continue;
-      shared(plan.windows[other]->cells[parity][plan.self])
-          .store(word_of(bits), ::cuda::memory_order_release);
-      cells[other / kWarp] = &own.cells[parity][other];
+    // By every lane: what lane 0 tells the host later is ordered behind it, too.
+    ::cuda::atomic_thread_fence(::cuda::memory_order_acq_rel, ::cuda::thread_scope_system);
+    for (unsigned i = 0; i < 2; ++i) {
+      if (peers[i] == nullptr) continue;
+      shared(peers[i]->cells[parity][of.self])
+          .store(number << 32 | bits, ::cuda::memory_order_relaxed);
+      cells[i] = &own.cells[parity][lane + i * kWarp];
     }
-    meeting = meet(cells, number_low, limit_ns, line);
+    meeting = meet(cells, static_cast<std::uint32_t>(number), of.limit_ns, line);
     bits |= meeting.bits;
-    if (plan.is_carried != 0 && meeting.cause == LOCKSTEP_GPU_WHOLE) {
-      std::uint64_t* release[2] = {};
-      if (lane == 0) release[0] = plan.self == 0 ? &line.released : &own.releases[parity];
-      if (lane == 0 && plan.self == 0) {
-        shared(line.limit_ns).store(limit_ns, ::cuda::memory_order_relaxed);
-        shared(line.arrived).store(word_of(bits), ::cuda::memory_order_release);
-      }
-      // Whether the others are late is the host's to say; this is for a host that does not answer.
-      meeting = meet(release, number_low, limit_ns == 0 ? 0 : limit_ns + kHostGraceNs, line);
-      meeting.missing = 0;
-      if (meeting.cause == LOCKSTEP_GPU_TOLD && plan.self == 0) {
-        meeting.cause = LOCKSTEP_GPU_STOPPED;
-      }
+    if (of.is_carried != 0 && meeting.cause == LOCKSTEP_GPU_WHOLE) {
+      meeting = meet_elsewhere(of, number, bits);
       bits = meeting.bits;
-      if (plan.self == 0 && meeting.cause == LOCKSTEP_GPU_WHOLE) {
-        for (unsigned other = 1 + lane; other < plan.members; other += kWarp) {
-          shared(plan.windows[other]->releases[parity])
-              .store(word_of(bits), ::cuda::memory_order_release);
-        }
-      }
     }
   }
 
-  const bool fails = had_failed || meeting.cause != LOCKSTEP_GPU_WHOLE;
-  const std::uint32_t low = bits | (fails ? LOCKSTEP_GPU_BROKEN : 0);
-  if (meeting.cause != LOCKSTEP_GPU_WHOLE) tell_others(plan, word_of(low));
+  const bool fails_now = meeting.cause != LOCKSTEP_GPU_WHOLE;
+  const std::uint32_t low = bits | (had_failed || fails_now ? LOCKSTEP_GPU_BROKEN : 0);
+  const std::uint64_t word = number << 32 | low;
+  if (fails_now) tell_others(of, word);
   if (lane != 0) return;
-  own.number = number;
-  own.agreed = low;
-  if (meeting.cause != LOCKSTEP_GPU_WHOLE) {
-    own.has_failed = 1;
+  own.state.number = number;
+  own.state.agreed = low;
+  if (fails_now) {
+    own.state.has_failed = 1;
     shared(line.missing).store(meeting.missing, ::cuda::memory_order_relaxed);
     const auto cause = static_cast<std::uint64_t>(meeting.cause);
     shared(line.cause).store(cause, ::cuda::memory_order_release);
   }
-  shared(line.results[number % LOCKSTEP_GPU_RESULTS])
-      .store(word_of(low), ::cuda::memory_order_release);
+  if (fails_now || of.reports != 0) {
+    shared(line.results[number % LOCKSTEP_GPU_RESULTS]).store(word, ::cuda::memory_order_relaxed);
+  }
 }

@@ -7,6 +7,13 @@
 
 namespace lockstep::cuda {
 
+/// How far a member is; its kernels go by it, so that a graph can be launched again.
+struct BarrierState {
+  std::uint64_t number;      ///< of the last barrier that is over
+  std::uint32_t agreed;      ///< lower half of its word
+  std::uint32_t has_failed;  ///< not 0: so has every later one
+};
+
 /// A member's memory on its GPU; zero in the beginning. Others write to the first two only.
 struct BarrierWindow {
   /// By parity of the barrier's number and by member: that member has come. Two parities suffice:
@@ -16,21 +23,21 @@ struct BarrierWindow {
   std::uint64_t releases[2];
   std::uint64_t padding[14];
 
-  std::uint64_t number;      ///< of the last barrier that is over
-  std::uint32_t has_failed;  ///< not 0: so has every later one
-  std::uint32_t agreed;      ///< lower half of the last word
+  BarrierWindow* peers[LOCKSTEP_GPU_PEERS_MAX];  ///< by member, as this GPU reaches them
+  BarrierState state;
   std::uint64_t room[14];
   std::uint32_t raised;  ///< kernels set bits, the next barrier takes them
 };
 
-/// A member's barrier, as its kernel gets it.
-struct BarrierPlan {
-  BarrierWindow* windows[LOCKSTEP_GPU_PEERS_MAX];  ///< by member, as this GPU reaches them
+/// What a kernel gets. Short: parameters of graphs come from memory.
+struct BarrierArguments {
+  BarrierWindow* own;
   lockstep_gpu_line_t* line;
+  std::uint64_t limit_ns;
   std::uint32_t self;
   std::uint32_t members;
   std::uint32_t is_carried;
-  std::uint32_t padding;
+  std::uint32_t reports;  ///< to the host, also when all is well
 };
 
 inline constexpr const char* kBarrierKernel = "lockstep_barrier";

@@ -216,14 +216,21 @@ lockstep_status_t gpu_barrier_connect(void* barrier, std::uint32_t member, std::
 }
 
 lockstep_status_t gpu_barrier_enqueue(void* barrier, void* stream, std::uint64_t limit_ns,
-                                      std::uint32_t* is_captured_p, char* why,
-                                      std::size_t why_size) {
+                                      std::uint32_t reports, std::uint32_t* is_captured_p,
+                                      char* why, std::size_t why_size) {
   return explain(why, why_size, [&](std::string& reason) {
     bool is_captured = false;
     const lockstep_status_t status = static_cast<GpuBarrier*>(barrier)->barrier.enqueue(
-        static_cast<CUstream>(stream), limit_ns, is_captured, reason);
+        static_cast<CUstream>(stream), limit_ns, reports != 0, is_captured, reason);
     if (is_captured_p != nullptr) *is_captured_p = is_captured ? 1 : 0;
     return status;
+  });
+}
+
+lockstep_status_t gpu_barrier_ask(void* barrier, std::uint64_t* number_p, std::uint32_t* low_p,
+                                  char* why, std::size_t why_size) {
+  return explain(why, why_size, [&](std::string& reason) {
+    return static_cast<GpuBarrier*>(barrier)->barrier.ask(*number_p, *low_p, reason);
   });
 }
 
@@ -249,6 +256,7 @@ constexpr lockstep_gpu_t kGpu = {sizeof(lockstep_gpu_t),
                                  gpu_barrier_open,
                                  gpu_barrier_connect,
                                  gpu_barrier_enqueue,
+                                 gpu_barrier_ask,
                                  gpu_barrier_drain,
                                  gpu_barrier_close};
 

@@ -136,13 +136,22 @@ Status Barrier::connect(std::uint32_t member, const UniqueFd& memory) {
   return status == LOCKSTEP_OK ? Status() : Status(status, text_of(why));
 }
 
-Status Barrier::enqueue(void* stream, std::uint64_t limit_ns, bool& is_captured) {
+Status Barrier::enqueue(void* stream, std::uint64_t limit_ns, bool reports, bool& is_captured) {
   Why why{};
   std::uint32_t captured = 0;
-  const lockstep_status_t status =
-      table_.barrier_enqueue(self_, stream, limit_ns, &captured, why.data(), why.size());
+  const lockstep_status_t status = table_.barrier_enqueue(self_, stream, limit_ns, reports ? 1 : 0,
+                                                          &captured, why.data(), why.size());
   is_captured = captured != 0;
   return status == LOCKSTEP_OK ? Status() : Status(status, text_of(why));
+}
+
+Result<Barrier::Last> Barrier::ask() {
+  Why why{};
+  Last last{};
+  const lockstep_status_t status =
+      table_.barrier_ask(self_, &last.number, &last.low, why.data(), why.size());
+  if (status != LOCKSTEP_OK) return Status(status, text_of(why));
+  return last;
 }
 
 std::string Driver::version() const {

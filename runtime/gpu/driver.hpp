@@ -29,7 +29,12 @@ class Barrier {
 
   /// See lockstep_gpu_t::barrier_connect, and so on.
   Status connect(std::uint32_t member, const UniqueFd& memory);
-  Status enqueue(void* stream, std::uint64_t limit_ns, bool& is_captured);
+  Status enqueue(void* stream, std::uint64_t limit_ns, bool reports, bool& is_captured);
+  struct Last {
+    std::uint64_t number;
+    std::uint32_t low;
+  };
+  Result<Last> ask();
   void drain() { table_.barrier_drain(self_); }
 
   lockstep_gpu_line_t& line() const noexcept { return *view_.line; }

@@ -1,6 +1,7 @@
 // The results of a stream barrier, as a host reads them while its GPU writes them. Pure.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <optional>
@@ -32,9 +33,11 @@ class Results {
  public:
   explicit Results(lockstep_gpu_line_t& line) noexcept : line_(line) {}
 
-  /// The number of the last barrier that is over. Whoever asks less often than every 2^31 barriers
-  /// counts wrong.
+  /// The number of the last barrier that is over and has reported, as have all from the last one
+  /// that was noted on. Whoever asks less often than every 2^31 barriers counts wrong.
   std::uint64_t over() noexcept;
+  /// This one is over, by the GPU's own word.
+  void note(std::uint64_t number) noexcept { over_ = std::max(over_, number); }
   /// The word of one that is over; nothing: a later one may have been written over it.
   std::optional<std::uint64_t> word(std::uint64_t number) const noexcept;
 

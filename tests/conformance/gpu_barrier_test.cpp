@@ -57,10 +57,10 @@ struct Member {
   void* stream = nullptr;
   std::array<char, 256> why{};
 
-  bool enqueue(std::uint64_t limit_ns = kNoLimit) {
+  bool enqueue(std::uint64_t limit_ns = kNoLimit, std::uint32_t reports = 1) {
     std::uint32_t is_captured = 7;
-    const lockstep_status_t status =
-        table->barrier_enqueue(barrier, stream, limit_ns, &is_captured, why.data(), why.size());
+    const lockstep_status_t status = table->barrier_enqueue(barrier, stream, limit_ns, reports,
+                                                            &is_captured, why.data(), why.size());
     EXPECT_EQ(status, LOCKSTEP_OK) << why.data();
     EXPECT_LE(is_captured, 1u);
     return is_captured == 1;
@@ -222,6 +222,37 @@ TEST_F(GpuBarriers, RunManyInARowWithoutAHost) {
   }
 }
 
+TEST_F(GpuBarriers, ThatDoNotReportAreAskedAfter) {
+  open(2);
+  std::uint64_t number = 7;
+  std::uint32_t low = 7;
+  const auto ask = [&](Member& one) {
+    EXPECT_EQ(one.table->barrier_ask(one.barrier, &number, &low, one.why.data(), one.why.size()),
+              LOCKSTEP_OK)
+        << one.why.data();
+    return number;
+  };
+  EXPECT_EQ(ask(members_[0]), 0u);
+  EXPECT_EQ(low, 0u);
+  members_[1].raise(16);
+  for (Member& one : members_) {
+    for (int i = 0; i < 3; ++i) one.enqueue(kNoLimit, 0);
+  }
+  members_[1].raise(8);
+  for (Member& one : members_) one.enqueue(kNoLimit, 0);
+  for (Member& one : members_) {
+    EXPECT_TRUE(comes([&] { return ask(one) == 4; }));
+    EXPECT_EQ(low, 8u);
+    EXPECT_FALSE(one.is_over(4));
+    one.device->wait(one.stream);
+  }
+  // Failures are reported always, and stay.
+  members_[0].enqueue(kShort, 0);
+  EXPECT_NE(members_[0].result(5) & LOCKSTEP_GPU_BROKEN, 0u);
+  EXPECT_EQ(ask(members_[0]), 5u);
+  EXPECT_NE(low & LOCKSTEP_GPU_BROKEN, 0u);
+}
+
 TEST_F(GpuBarriers, KeepTheHighestBitForThemselves) {
   open(2);
   members_[0].raise(LOCKSTEP_GPU_BROKEN | 1);
@@ -231,8 +262,8 @@ TEST_F(GpuBarriers, KeepTheHighestBitForThemselves) {
 
 TEST_F(GpuBarriers, NameWhoHasNotComeInTime) {
   open(3);
-  members_[0].enqueue(kShort);
-  members_[2].enqueue(kShort);
+  members_[2].enqueue();
+  members_[0].enqueue(kShort);  // which the other may have seen come
   for (const std::size_t i : {0, 2}) {
     Member& one = members_[i];
     EXPECT_NE(one.result(1) & LOCKSTEP_GPU_BROKEN, 0u);

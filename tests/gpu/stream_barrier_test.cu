@@ -225,6 +225,7 @@ TEST_F(StreamBarriers, AreToldApartFromMistakes) {
   EXPECT_EQ(part.stream_barrier_bits(2), std::nullopt);
   for (int i = 0; i < 70; ++i) part.stream_barrier(nullptr);
   part.wait_for_everyone_on({nullptr});
+  EXPECT_EQ(part.stream_barriers_over(), 71u);
   EXPECT_THROW(part.stream_barrier_bits(1), lockstep::Error);
 }
 

@@ -213,13 +213,21 @@ void mistakes(Session& job) {
   FakeStream foreign;
   foreign.ordinal = 77;
   expect("another GPU's", LOCKSTEP_E_INVALID, [&] { group.stream_barrier(&foreign); });
+  group.stream_barrier(&stream);
+  wait_for(stream);
+  // Without bits: the last one is known.
+  if (group.stream_barriers_over() != 2) say(job, "not 2 over");
+  expect("the last one", LOCKSTEP_OK, [&] { (void)group.stream_barrier_bits(2); });
+  expect("one before", LOCKSTEP_E_LIMIT, [&] { (void)group.stream_barrier_bits(1); });
+  std::vector<lockstep::Trigger> triggers{group.trigger("first")};
+  (void)triggers.back().stream_bit();
   for (int i = 0; i < 70; ++i) group.stream_barrier(&stream);
   wait_for(stream);
   expect("forgotten", LOCKSTEP_E_LIMIT, [&] { (void)group.stream_barrier_bits(3); });
   expect("remembered", LOCKSTEP_OK, [&] { (void)group.stream_barrier_bits(12); });
-  if (group.stream_barrier_bits(72)) say(job, "one that nobody has enqueued is over");
-  std::vector<lockstep::Trigger> triggers;
-  for (int i = 0; i < 31; ++i) {
+  if (group.stream_barriers_over() != 72) say(job, "not 72 over");
+  if (group.stream_barrier_bits(73)) say(job, "one that nobody has enqueued is over");
+  for (int i = 1; i < 31; ++i) {
     triggers.push_back(group.trigger("t" + std::to_string(i)));
     expect("a bit", LOCKSTEP_OK, [&] { (void)triggers.back().stream_bit(); });
   }

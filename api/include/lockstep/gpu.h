@@ -56,7 +56,8 @@ typedef enum lockstep_gpu_cause {
 /** How a GPU and its host hear of each other: page-locked memory of the plugin's. Each word is
  * written whole; what a member has read of a word's number it has read for good. */
 typedef struct lockstep_gpu_line {
-  /** By the GPU: word of barrier n at n % LOCKSTEP_GPU_RESULTS, once it is over. */
+  /** By the GPU: word of barrier n at n % LOCKSTEP_GPU_RESULTS, once it is over; of such as were
+   * enqueued to report, and of such as have failed. */
   uint64_t results[LOCKSTEP_GPU_RESULTS];
   uint64_t arrived; /**< by the GPU of member 0, if it is carried: all here have come */
   uint64_t cause;   /**< by the GPU, before the broken word: lockstep_gpu_cause_t */
@@ -131,7 +132,7 @@ typedef struct lockstep_gpu {
   /** Makes this member's part of a barrier on the GPU of the thread's current context; where there
    * is none, of `ordinal`, in its primary context. LOCKSTEP_E_UNSUPPORTED: this plugin or this GPU
    * has no such barriers; LOCKSTEP_E_STATE: the current context is on another GPU than `ordinal`;
-   * LOCKSTEP_E_RESOURCE. Tens of milliseconds, and a few MiB of the GPU. NULL, as the four below:
+   * LOCKSTEP_E_RESOURCE. Tens of milliseconds, and a few MiB of the GPU. NULL, as the five below:
    * the plugin has none at all. */
   lockstep_status_t (*barrier_open)(void *self, uint32_t ordinal,
                                     const lockstep_gpu_barrier_setup_t *setup, void **barrier_p,
@@ -142,10 +143,16 @@ typedef struct lockstep_gpu {
   lockstep_status_t (*barrier_connect)(void *barrier, uint32_t member, int32_t memory, char *why,
                                        size_t why_size);
   /** Enqueues the next barrier and returns at once. It fails `limit_ns` (0: never) after the stream
-   * has come to it. *is_captured_p: 1: it went into a CUDA graph, and is the next one whenever that
-   * runs. LOCKSTEP_E_INVALID: no stream, or of another context. */
+   * has come to it. `reports`: 0: its result is not written to the line if it succeeds, which takes
+   * the GPU longer than the rest. *is_captured_p: 1: it went into a CUDA graph, and is the next one
+   * whenever that runs. LOCKSTEP_E_INVALID: no stream, or of another context. */
   lockstep_status_t (*barrier_enqueue)(void *barrier, void *stream, uint64_t limit_ns,
-                                       uint32_t *is_captured_p, char *why, size_t why_size);
+                                       uint32_t reports, uint32_t *is_captured_p, char *why,
+                                       size_t why_size);
+  /** Asks the GPU how far it is, which takes microseconds and disturbs no capture: the number of the
+   * last barrier that is over, 0: none, and the lower half of its word. */
+  lockstep_status_t (*barrier_ask)(void *barrier, uint64_t *number_p, uint32_t *low_p, char *why,
+                                   size_t why_size);
   /** Waits until this member's GPU has done all that it was given; a failed GPU is done. */
   void (*barrier_drain)(void *barrier);
   /** Ends this member's part; `line` is gone. After `barrier_drain`. */

@@ -129,11 +129,12 @@ class Barrier::Turn {
     for (Pause pause; missing != 0; pause()) {
       bool is_told = false;
       for (std::uint32_t i = 0; i < barrier_.setup_.members; ++i) {
+        if (i == barrier_.setup_.member) continue;
         const std::uint64_t bit = std::uint64_t{1} << i;
-        if ((missing & bit) == 0) continue;
+        // Who has come may have failed since.
         const std::uint64_t word = load(barrier_.window_->cells[number_ % 2][i]);
         is_told = is_told || is_broken(word);
-        if (!is_broken(word) && !is_of_this(word)) continue;
+        if ((missing & bit) == 0 || (!is_broken(word) && !is_of_this(word))) continue;
         if (!is_broken(word)) bits_ |= static_cast<std::uint32_t>(word);
         missing &= ~bit;
       }
@@ -214,7 +215,7 @@ lockstep_status_t Barrier::connect(std::uint32_t member, int descriptor, std::st
   return LOCKSTEP_OK;
 }
 
-lockstep_status_t Barrier::enqueue(test::FakeStream& stream, std::uint64_t limit_ns,
+lockstep_status_t Barrier::enqueue(test::FakeStream& stream, std::uint64_t limit_ns, bool reports,
                                    std::string& why) {
   if (stream.ordinal >= 0 && static_cast<std::uint32_t>(stream.ordinal) != ordinal_) {
     why = "the stream is of GPU " + std::to_string(stream.ordinal) + ", the barrier of GPU " +
@@ -226,19 +227,26 @@ lockstep_status_t Barrier::enqueue(test::FakeStream& stream, std::uint64_t limit
     why = "member " + std::to_string(i) + " is not connected";
     return LOCKSTEP_E_STATE;
   }
-  stream.begin_part([this, limit_ns](test::FakeStream& on) {
+  stream.begin_part([this, limit_ns, reports](test::FakeStream& on) {
     ++on_streams_;
     // Also counted when it never runs, because the GPU has failed before.
     const std::shared_ptr<void> counted(
         nullptr, [this](void*) { on_streams_.fetch_sub(1, std::memory_order_release); });
-    on.push([this, limit_ns, counted] { run(limit_ns); });
+    on.push([this, limit_ns, reports, counted] { run(limit_ns, reports); });
   });
   return LOCKSTEP_OK;
 }
 
-void Barrier::run(std::uint64_t limit_ns) {
+void Barrier::ask(std::uint64_t& number, std::uint32_t& low) {
+  const std::lock_guard lock(mutex_);
+  number = number_;
+  low = std::atomic_ref(agreed_).load();
+}
+
+void Barrier::run(std::uint64_t limit_ns, bool reports) {
   if (has_failed_) {
     const std::uint64_t number = ++number_;
+    if (!reports) return;
     store(line_.results[number % LOCKSTEP_GPU_RESULTS], word_of(number, LOCKSTEP_GPU_BROKEN));
     return;
   }
@@ -251,13 +259,15 @@ void Barrier::run(std::uint64_t limit_ns) {
   if (failure) {
     fail(turn, *failure);
   } else {
-    succeed(turn);
+    succeed(turn, reports);
   }
 }
 
-void Barrier::succeed(const Turn& turn) {
+void Barrier::succeed(const Turn& turn, bool reports) {
+  const std::lock_guard lock(mutex_);
   number_ = turn.number();
   std::atomic_ref(agreed_).store(turn.bits());
+  if (!reports) return;
   store(line_.results[turn.number() % LOCKSTEP_GPU_RESULTS], word_of(turn.number(), turn.bits()));
 }
 
@@ -272,6 +282,7 @@ void Barrier::fail(const Turn& turn, const Failure& failure) {
       if (setup_.member == 0) store((*other)->releases[parity], word);
     }
   }
+  const std::lock_guard lock(mutex_);
   has_failed_ = true;
   std::atomic_ref(agreed_).fetch_or(LOCKSTEP_GPU_BROKEN);
   number_ = turn.number();

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -50,7 +51,9 @@ class Barrier {
   lockstep_gpu_barrier_view_t view();
   lockstep_status_t connect(std::uint32_t member, int descriptor, std::string& why);
   /// Captured or not: it is the next one when it runs.
-  lockstep_status_t enqueue(test::FakeStream& stream, std::uint64_t limit_ns, std::string& why);
+  lockstep_status_t enqueue(test::FakeStream& stream, std::uint64_t limit_ns, bool reports,
+                            std::string& why);
+  void ask(std::uint64_t& number, std::uint32_t& low);
   /// Until nothing of it is on any stream any more.
   void drain() const;
 
@@ -62,8 +65,8 @@ class Barrier {
   /// One barrier while a stream is at it.
   class Turn;
 
-  void run(std::uint64_t limit_ns);
-  void succeed(const Turn& turn);
+  void run(std::uint64_t limit_ns, bool reports);
+  void succeed(const Turn& turn, bool reports);
   void fail(const Turn& turn, const Failure& failure);
 
   lockstep_gpu_barrier_setup_t setup_;
@@ -73,6 +76,7 @@ class Barrier {
   lockstep_gpu_line_t line_{};
   std::uint32_t raised_ = 0;  ///< these are memory of the GPU
   std::uint32_t agreed_ = 0;
+  std::mutex mutex_;                      ///< of the next, with agreed_, as who asks sees them
   std::atomic<std::uint64_t> number_{0};  ///< of the last one that is over
   std::atomic<bool> has_failed_{false};
   std::atomic<std::uint64_t> on_streams_{0};

@@ -247,18 +247,25 @@ lockstep_status_t fake_barrier_connect(void* barrier, std::uint32_t member, std:
 }
 
 lockstep_status_t fake_barrier_enqueue(void* barrier, void* stream, std::uint64_t limit_ns,
-                                       std::uint32_t* is_captured_p, char* why,
-                                       std::size_t why_size) {
+                                       std::uint32_t reports, std::uint32_t* is_captured_p,
+                                       char* why, std::size_t why_size) {
   try {
     FakeStream& on = stream_of(stream);
     std::string reason;
-    const lockstep_status_t status = barrier_of(barrier).barrier.enqueue(on, limit_ns, reason);
+    const lockstep_status_t status =
+        barrier_of(barrier).barrier.enqueue(on, limit_ns, reports != 0, reason);
     if (status != LOCKSTEP_OK) return refuse(status, reason, why, why_size);
     *is_captured_p = on.is_captured ? 1 : 0;
     return LOCKSTEP_OK;
   } catch (const std::exception& error) {
     return refuse(LOCKSTEP_E_RESOURCE, error.what(), why, why_size);
   }
+}
+
+lockstep_status_t fake_barrier_ask(void* barrier, std::uint64_t* number_p, std::uint32_t* low_p,
+                                   char*, std::size_t) {
+  barrier_of(barrier).barrier.ask(*number_p, *low_p);
+  return LOCKSTEP_OK;
 }
 
 void fake_barrier_drain(void* barrier) {
@@ -283,6 +290,7 @@ constexpr lockstep_gpu_t kGpu = {sizeof(lockstep_gpu_t),
                                  fake_barrier_open,
                                  fake_barrier_connect,
                                  fake_barrier_enqueue,
+                                 fake_barrier_ask,
                                  fake_barrier_drain,
                                  fake_barrier_close};
 
