@@ -18,11 +18,15 @@ namespace lockstep {
 class StreamBarriers::Setup {
  public:
   Setup(Session& session, Group& group, const Call& call)
-      : session_(session), group_(group), call_(patient(call)), alone_(group.size(), 0) {}
+      : session_(session), group_(group), call_(patient(call)) {}
 
   Result<StreamBarrier::Made> run() {
     Result<Gpus::Survey> survey = session_.gpus().survey_all(group_, call_);
     if (!survey.ok()) return survey.status();
+    Result<std::vector<std::uint8_t>> alone =
+        share_each(group_, call_, static_cast<std::uint8_t>(session_.config().gpu_peers ? 0 : 1));
+    if (!alone.ok()) return alone.status();
+    alone_ = std::move(*alone);
     // Those who turn out not to reach each other are alone in the next attempt.
     do {
       made_ = {};

@@ -72,9 +72,10 @@ bool detach(Config& config, std::string_view text) {
   return true;
 }
 
-bool fault_tolerance(Config& config, std::string_view text) {
+template <bool Config::*field>
+bool yes_or_no(Config& config, std::string_view text) {
   if (!one_of(text, {"yes", "no"})) return false;
-  config.fault_tolerance = text == "yes";
+  config.*field = text == "yes";
   return true;
 }
 
@@ -143,11 +144,15 @@ constexpr std::array kSettings = {
         "LOCKSTEP_FAULT_TOLERANCE", "no", "yes or no",
         "yes: the job means to go on without ranks that died; what would end it all the same is "
         "said at the start.",
-        fault_tolerance},
+        yes_or_no<&Config::fault_tolerance>},
     Setting{"LOCKSTEP_GPU", "auto", "auto, none, an ordinal, or a UUID (GPU-..., MIG-...)",
             "This rank's GPU. auto: that of the current CUDA context, or the only one, or the "
             "local rank modulo how many this process sees.",
             any_text<&Config::gpu>},
+    Setting{"LOCKSTEP_GPU_PEERS", "yes", "yes or no",
+            "no: GPUs meet through their hosts, also where they reach each other's memory: slower, "
+            "and a way to see whether that memory is what is wrong.",
+            yes_or_no<&Config::gpu_peers>},
     Setting{"LOCKSTEP_GPU_PLUGIN", "cuda", "a plugin's name", "Which plugin is asked about GPUs.",
             word<&Config::gpu_plugin>},
     Setting{"LOCKSTEP_GRACE", "2s", "500ms or more: a number and ms, s, min or h, or never",

@@ -25,6 +25,7 @@ struct Config {
   std::string bootstrap;
   Detach detach;
   std::string gpu;         ///< "auto", "none", an ordinal or a UUID; judged where GPUs are seen
+  bool gpu_peers;          ///< GPUs that reach each other's memory use it
   std::string gpu_plugin;  ///< its name
   std::string interface;
   Nanos grace;

@@ -119,8 +119,10 @@ INSTANTIATE_TEST_SUITE_P(
              "_ranks_" + std::to_string(the.param.second.nodes) + "_nodes";
     });
 
-Finished run_on_two(const std::string& gpus, const std::string& what) {
-  return run("LOCKSTEP_PLUGIN_PATH=" FAKE_FOLDER " LOCKSTEP_GPU_PLUGIN=fake_gpu FAKE_GPUS=\"" +
+Finished run_on_two(const std::string& gpus, const std::string& what,
+                    const std::string& settings = "") {
+  return run(settings +
+             " LOCKSTEP_PLUGIN_PATH=" FAKE_FOLDER " LOCKSTEP_GPU_PLUGIN=fake_gpu FAKE_GPUS=\"" +
              gpus + "\" LOCKSTEP_TIMEOUT=30s " LOCKSTEP_CLI " run -n 2 " BARRIER_JOB " " + what);
 }
 
@@ -129,6 +131,14 @@ TEST(StreamBarriersThatCannotBe, AreMetByHostsWhereGpusDoNotReachEachOtherAfterA
   EXPECT_EQ(count(finished.output, ": 0 too early, 200 over"), 2u) << finished.output;
   EXPECT_EQ(count(finished.output, "do not reach each other's GPUs after all"), 1u)
       << finished.output;
+}
+
+/// Memory that is not to be used is not tried, so that nobody complains of it.
+TEST(StreamBarriersThatCannotBe, AreMetByHostsWhereTheSettingSaysSo) {
+  const Finished finished =
+      run_on_two("gpu A B; see * A B; reach A B; unreachable *", "order", "LOCKSTEP_GPU_PEERS=no");
+  EXPECT_EQ(count(finished.output, ": 0 too early, 200 over"), 2u) << finished.output;
+  EXPECT_EQ(count(finished.output, "do not reach"), 0u) << finished.output;
 }
 
 TEST(StreamBarriersThatCannotBe, AreAnErrorOnAllWhereSomebodysPluginHasNone) {

@@ -149,8 +149,8 @@ typedef struct lockstep_gpu {
   lockstep_status_t (*barrier_enqueue)(void *barrier, void *stream, uint64_t limit_ns,
                                        uint32_t reports, uint32_t *is_captured_p, char *why,
                                        size_t why_size);
-  /** Asks the GPU how far it is, which takes microseconds and disturbs no capture: the number of the
-   * last barrier that is over, 0: none, and the lower half of its word. */
+  /** Asks the GPU how far it is, which takes microseconds and disturbs no capture: the number of
+   * the last barrier that is over, 0: none, and the lower half of its word. */
   lockstep_status_t (*barrier_ask)(void *barrier, uint64_t *number_p, uint32_t *low_p, char *why,
                                    size_t why_size);
   /** Waits until this member's GPU has done all that it was given; a failed GPU is done. */

@@ -79,17 +79,17 @@ LOCKSTEP_API lockstep_status_t lockstep_stream_barrier(lockstep_group_t group, v
 /** What has become of the group's stream barrier `number`, counted from 1, each launch of a graph
  * included. Local; waits for no stream.
  *
- * Barriers that were enqueued, or captured, after the first lockstep_stream_barrier_bind() of the
- * group write their result to the host's memory; of earlier ones, which are quicker without, the GPU
- * is asked, which takes some 10 us.
+ * Barriers that were enqueued, or captured, after the group's first lockstep_stream_barrier_bind()
+ * write their result to the host's memory; of earlier ones, which are quicker without, the GPU is
+ * asked, which takes some 10 us.
  *
  * @param number   0: the last one that is over, be it the 0th.
  * @param bits_p   Gets what was raised for it (lockstep_stream_bit_t) on any member, the same on
  *                 all of them. NULL: not wanted.
  * @param over_p   Gets the number of the last one that is over. NULL: not wanted.
  * @return LOCKSTEP_OK; LOCKSTEP_AGAIN: it is not over; LOCKSTEP_E_LIMIT: its bits are forgotten,
- *         since more than 60 later ones are over, or it did not write them; LOCKSTEP_E_STATE: the group is not ready;
- *         LOCKSTEP_E_DEADLINE, LOCKSTEP_E_LOST: it has failed. */
+ *         since more than 60 later ones are over, or it did not write them; LOCKSTEP_E_STATE: the
+ *         group is not ready; LOCKSTEP_E_DEADLINE, LOCKSTEP_E_LOST: it has failed. */
 LOCKSTEP_API lockstep_status_t lockstep_stream_barrier_test(lockstep_group_t group, uint64_t number,
                                                             uint32_t *bits_p, uint64_t *over_p);
 

@@ -47,8 +47,10 @@ for ranks in 2 4; do
   part 60 eager "$ranks" "$bench" eager --blocks "$blocks"
   part 60 trigger "$ranks" "$bench" trigger --blocks "$blocks"
   part 90 setup "$ranks" "$bench" setup
-  # Between nodes, and what GPUs that do not reach each other would use of NCCL.
+  # GPUs that do not reach each other, on one node and between nodes, and what they would use of NCCL.
   for way in graph eager; do
+    part 60 "$way, by hosts" "$ranks" --env NCCL_P2P_DISABLE=1 --env LOCKSTEP_GPU_PEERS=no \
+      "$bench" "$way" --only empty,lockstep,nccl --tag hosts --blocks "$blocks"
     part 60 "$way, carried" "$ranks" --nodes 2 --env NCCL_P2P_DISABLE=1 "$bench" "$way" \
       --gpu-by-rank --only empty,lockstep,nccl --tag carried --blocks "$blocks"
   done
