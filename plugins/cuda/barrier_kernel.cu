@@ -9,6 +9,8 @@
 
 #include "plugins/cuda/barrier_layout.hpp"
 
+static_assert(LOCKSTEP_GPU_PEERS_MAX <= 32, "a lane of one warp for each");
+
 namespace {
 
 using lockstep::cuda::BarrierArguments;
@@ -44,35 +46,31 @@ __device__ std::uint32_t or_of_warp(std::uint32_t bits) {
 struct Meeting {
   std::uint32_t bits = 0;
   lockstep_gpu_cause_t cause = LOCKSTEP_GPU_WHOLE;
-  std::uint64_t missing = 0;  ///< bit i: lane i's first cell; 32 + i: its second
+  std::uint32_t missing = 0;  ///< bit i: lane i's
 };
 
-/// Until all cells of all lanes have the word of that barrier; nullptr is no cell.
-__device__ Meeting meet(std::uint64_t* const (&cells)[2], std::uint32_t number,
-                        std::uint64_t limit_ns, lockstep_gpu_line_t& line) {
+/// Until the cells of all lanes have the word of that barrier; nullptr is no cell.
+__device__ Meeting meet(std::uint64_t* cell, std::uint32_t number, std::uint64_t limit_ns,
+                        lockstep_gpu_line_t& line) {
   Meeting meeting;
   std::uint32_t bits = 0;
-  bool waits[2] = {cells[0] != nullptr, cells[1] != nullptr};
+  bool waits = cell != nullptr;
   std::uint64_t begin = 0;
   for (unsigned looks = 1;; ++looks) {
     bool is_told = false;
-    for (unsigned i = 0; i < 2; ++i) {
-      if (!waits[i]) continue;
-      const std::uint64_t word = shared(*cells[i]).load(::cuda::memory_order_acquire);
-      const bool is_broken = (word & LOCKSTEP_GPU_BROKEN) != 0;
-      is_told = is_told || is_broken;
-      if (!is_broken && static_cast<std::uint32_t>(word >> 32) != number) continue;
-      waits[i] = false;
-      if (!is_broken) bits |= static_cast<std::uint32_t>(word);
+    if (waits) {
+      const std::uint64_t word = shared(*cell).load(::cuda::memory_order_acquire);
+      is_told = (word & LOCKSTEP_GPU_BROKEN) != 0;
+      waits = !is_told && static_cast<std::uint32_t>(word >> 32) != number;
+      if (!waits && !is_told) bits = static_cast<std::uint32_t>(word);
     }
     if (__any_sync(kAll, is_told) != 0) meeting.cause = LOCKSTEP_GPU_TOLD;
-    if (meeting.cause != LOCKSTEP_GPU_WHOLE || __any_sync(kAll, waits[0] || waits[1]) == 0) break;
+    if (meeting.cause != LOCKSTEP_GPU_WHOLE || __any_sync(kAll, waits) == 0) break;
     if (looks % kLooksPerQuestion != 0) continue;
     // Who has come may have failed since.
-    for (std::uint64_t* const cell : cells) {
-      if (cell == nullptr) continue;
+    if (cell != nullptr) {
       const std::uint64_t word = shared(*cell).load(::cuda::memory_order_relaxed);
-      is_told = is_told || (word & LOCKSTEP_GPU_BROKEN) != 0;
+      is_told = (word & LOCKSTEP_GPU_BROKEN) != 0;
     }
     if (__any_sync(kAll, is_told) != 0) meeting.cause = LOCKSTEP_GPU_TOLD;
     const std::uint64_t time = __shfl_sync(kAll, clock_ns(), 0);
@@ -83,35 +81,28 @@ __device__ Meeting meet(std::uint64_t* const (&cells)[2], std::uint32_t number,
     if (meeting.cause != LOCKSTEP_GPU_WHOLE) break;
   }
   meeting.bits = or_of_warp(bits);
-  const std::uint64_t first = __ballot_sync(kAll, waits[0]);
-  const std::uint64_t second = __ballot_sync(kAll, waits[1]);
-  meeting.missing = first | second << kWarp;
+  meeting.missing = __ballot_sync(kAll, waits);
   __syncwarp();  // what any lane has acquired, each passes on
   return meeting;
 }
 
 /// Nobody waits for this member any more, in whatever barrier.
-__device__ void tell_others(const BarrierArguments& of, std::uint64_t broken) {
-  for (unsigned other = threadIdx.x; other < of.members; other += kWarp) {
-    if (other == of.self) continue;
-    BarrierWindow& window = *of.own->peers[other];
-    for (unsigned parity = 0; parity < 2; ++parity) {
-      shared(window.cells[parity][of.self]).store(broken, ::cuda::memory_order_release);
-      if (of.self == 0) {
-        shared(window.releases[parity]).store(broken, ::cuda::memory_order_release);
-      }
-    }
+__device__ void tell_others(const BarrierArguments& of, BarrierWindow* peer, std::uint64_t broken) {
+  if (peer == nullptr) return;
+  for (unsigned parity = 0; parity < 2; ++parity) {
+    shared(peer->cells[parity][of.self]).store(broken, ::cuda::memory_order_release);
+    if (of.self == 0) shared(peer->releases[parity]).store(broken, ::cuda::memory_order_release);
   }
 }
 
 /// Member 0 has its host meet the others and lets those here go; they wait for that.
-__device__ Meeting meet_elsewhere(const BarrierArguments& of, std::uint64_t number,
-                                  std::uint32_t bits) {
+__device__ Meeting meet_elsewhere(const BarrierArguments& of, BarrierWindow* peer,
+                                  std::uint64_t number, std::uint32_t bits) {
   lockstep_gpu_line_t& line = *of.line;
   const unsigned parity = number % 2;
-  std::uint64_t* release[2] = {};
+  std::uint64_t* release = nullptr;
   if (threadIdx.x == 0) {
-    release[0] = of.self == 0 ? &line.released : &of.own->releases[parity];
+    release = of.self == 0 ? &line.released : &of.own->releases[parity];
     if (of.self == 0) {
       shared(line.limit_ns).store(of.limit_ns, ::cuda::memory_order_relaxed);
       shared(line.arrived).store(number << 32 | bits, ::cuda::memory_order_release);
@@ -123,10 +114,8 @@ __device__ Meeting meet_elsewhere(const BarrierArguments& of, std::uint64_t numb
   meeting.missing = 0;
   if (of.self != 0) return meeting;
   if (meeting.cause == LOCKSTEP_GPU_TOLD) meeting.cause = LOCKSTEP_GPU_STOPPED;
-  if (meeting.cause != LOCKSTEP_GPU_WHOLE) return meeting;
-  for (unsigned other = 1 + threadIdx.x; other < of.members; other += kWarp) {
-    shared(of.own->peers[other]->releases[parity])
-        .store(number << 32 | meeting.bits, ::cuda::memory_order_release);
+  if (meeting.cause == LOCKSTEP_GPU_WHOLE && peer != nullptr) {
+    shared(peer->releases[parity]).store(number << 32 | meeting.bits, ::cuda::memory_order_release);
   }
   return meeting;
 }
@@ -139,11 +128,9 @@ extern "C" __global__ void __launch_bounds__(kWarp)
   BarrierWindow& own = *of.own;
   lockstep_gpu_line_t& line = *of.line;
 
-  // All loads at once.
-  BarrierWindow* peers[2] = {};
-  for (unsigned other = lane; other < of.members; other += kWarp) {
-    if (other != of.self) peers[other / kWarp] = own.peers[other];
-  }
+  // All loads at once. Each lane sees to one member.
+  const bool has_peer = lane < of.members && lane != of.self;
+  BarrierWindow* const peer = has_peer ? own.peers[lane] : nullptr;
   std::uint64_t state = 0;
   if (lane == 0) state = own.state.number + 1;
   if (lane == 1) state = *static_cast<const volatile std::uint32_t*>(&own.raised);
@@ -160,19 +147,16 @@ extern "C" __global__ void __launch_bounds__(kWarp)
   Meeting meeting;
   if (!had_failed) {
     const unsigned parity = number % 2;
-    std::uint64_t* cells[2] = {};
     // By every lane: what lane 0 tells the host later is ordered behind it, too.
     ::cuda::atomic_thread_fence(::cuda::memory_order_acq_rel, ::cuda::thread_scope_system);
-    for (unsigned i = 0; i < 2; ++i) {
-      if (peers[i] == nullptr) continue;
-      shared(peers[i]->cells[parity][of.self])
-          .store(number << 32 | bits, ::cuda::memory_order_relaxed);
-      cells[i] = &own.cells[parity][lane + i * kWarp];
+    if (has_peer) {
+      shared(peer->cells[parity][of.self]).store(number << 32 | bits, ::cuda::memory_order_relaxed);
     }
-    meeting = meet(cells, static_cast<std::uint32_t>(number), of.limit_ns, line);
+    std::uint64_t* const cell = has_peer ? &own.cells[parity][lane] : nullptr;
+    meeting = meet(cell, static_cast<std::uint32_t>(number), of.limit_ns, line);
     bits |= meeting.bits;
     if (of.is_carried != 0 && meeting.cause == LOCKSTEP_GPU_WHOLE) {
-      meeting = meet_elsewhere(of, number, bits);
+      meeting = meet_elsewhere(of, peer, number, bits);
       bits = meeting.bits;
     }
   }
@@ -180,13 +164,14 @@ extern "C" __global__ void __launch_bounds__(kWarp)
   const bool fails_now = meeting.cause != LOCKSTEP_GPU_WHOLE;
   const std::uint32_t low = bits | (had_failed || fails_now ? LOCKSTEP_GPU_BROKEN : 0);
   const std::uint64_t word = number << 32 | low;
-  if (fails_now) tell_others(of, word);
+  if (fails_now) tell_others(of, peer, word);
   if (lane != 0) return;
   own.state.number = number;
   own.state.agreed = low;
   if (fails_now) {
     own.state.has_failed = 1;
-    shared(line.missing).store(meeting.missing, ::cuda::memory_order_relaxed);
+    const std::uint64_t missing = meeting.missing;
+    shared(line.missing).store(missing, ::cuda::memory_order_relaxed);
     const auto cause = static_cast<std::uint64_t>(meeting.cause);
     shared(line.cause).store(cause, ::cuda::memory_order_release);
   }

@@ -38,7 +38,7 @@ typedef struct lockstep_gpu_device {
 #define LOCKSTEP_GPU_STREAMS_MAX 64u
 
 /** Most GPUs of a node that meet in one barrier. */
-#define LOCKSTEP_GPU_PEERS_MAX 64u
+#define LOCKSTEP_GPU_PEERS_MAX 32u
 /** How many results of a barrier are kept. */
 #define LOCKSTEP_GPU_RESULTS 64u
 /** Of a barrier's word: its number modulo 2^32 is in the upper half, what was raised in the lower
