@@ -1,6 +1,5 @@
-// An idle stream costs a question, and one that will soon be idle some. Any other is given one more
-// thing to do: a write to a word of the host, by the stream's own front end, which needs no room on
-// the GPU.
+// An idle stream costs a question. Any other is given one more thing to do: a write to a word of
+// the host, by the stream's own front end, which needs no room on the GPU.
 #include "plugins/cuda/drains.hpp"
 
 #include <algorithm>
@@ -10,8 +9,6 @@
 namespace lockstep::cuda {
 namespace {
 
-/// So often a stream is asked first: a word that it has to be given comes later than the answer.
-constexpr unsigned kQuestionsFirst = 8;
 /// A GPU that fails never writes: so a stream is asked now and then as well.
 constexpr unsigned kLooksPerQuestion = 4096;
 
@@ -79,28 +76,22 @@ lockstep_status_t Drains::begin(CUstream stream, Drain& drain, std::string& why)
   if (const CUresult result = contexts_.of(stream, pending.context); result != CUDA_SUCCESS) {
     return fail(result, why);
   }
+  const Contexts::Inside inside(contexts_, pending.context);
+  Words* const words = words_of(pending.context);
+  if (words != nullptr) {
+    if (const auto given = words->give()) {
+      const CUresult result = write_value_(stream, given->address, given->value, 0);
+      if (result == CUDA_SUCCESS) {
+        pending.words = words;
+        pending.given = *given;
+      } else {
+        words->take_back(*given);
+        if (result != CUDA_ERROR_NOT_SUPPORTED) return fail(result, why);
+      }
+    }
+  }
   drain.pending.push_back(pending);
   return LOCKSTEP_OK;
-}
-
-/// Where it cannot be given one, it is asked on.
-CUresult Drains::give_word(Pending& pending) {
-  const Contexts::Inside inside(contexts_, pending.context);
-  const Contexts::Undisturbed undisturbed(contexts_);
-  CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
-  const CUresult known = is_capturing_(pending.stream, &capture);
-  if (known != CUDA_SUCCESS || capture != CU_STREAM_CAPTURE_STATUS_NONE) return known;
-  Words* const words = words_of(pending.context);
-  const auto given = words != nullptr ? words->give() : std::nullopt;
-  if (!given) return CUDA_SUCCESS;
-  const CUresult result = write_value_(pending.stream, given->address, given->value, 0);
-  if (result == CUDA_SUCCESS) {
-    pending.words = words;
-    pending.given = *given;
-    return CUDA_SUCCESS;
-  }
-  words->take_back(*given);
-  return result == CUDA_ERROR_NOT_SUPPORTED ? CUDA_SUCCESS : result;
 }
 
 Words* Drains::words_of(CUcontext context) {
@@ -124,10 +115,6 @@ lockstep_status_t Drains::test(std::uint64_t ticket, std::string& why) {
   Drain& drain = drains_[ticket - 1];
   const bool asks = ++drain.looks % kLooksPerQuestion == 0;
   CUresult failure = CUDA_SUCCESS;
-  for (Pending& one : drain.pending) {
-    if (drain.looks != kQuestionsFirst || failure != CUDA_SUCCESS) break;
-    failure = give_word(one);
-  }
   std::erase_if(drain.pending, [&](const Pending& one) {
     if (one.words != nullptr && one.words->has_come(one.given)) return true;
     if (one.words != nullptr && !asks) return false;

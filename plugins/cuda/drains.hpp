@@ -44,7 +44,6 @@ class Drains {
 
   lockstep_status_t check_captures(std::span<void* const> streams, std::string& why) const;
   lockstep_status_t begin(CUstream stream, Drain& drain, std::string& why);
-  CUresult give_word(Pending& pending);
   /// Of the current context; nullptr: it has none, and streams are asked.
   Words* words_of(CUcontext context);
   CUresult ask(const Pending& pending) const;
