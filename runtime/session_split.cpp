@@ -126,7 +126,8 @@ class Session::Splitter {
     }
     if (!leads) return {};
     progress::Port& port = *session_.port_;
-    session_.around_->port = &port;
+    // Threads of other groups read it: it is written once.
+    if (session_.around_->port == nullptr) session_.around_->port = &port;
     std::lock_guard lock(port.mutex());
     port.set_session(session_.page_.head().session);
     for (std::size_t i = 0; i < leaders.size(); ++i) {
