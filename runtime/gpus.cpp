@@ -86,9 +86,10 @@ Status Gpus::enqueue(gpu::Barrier& barrier, void* stream, Nanos limit, bool repo
 }
 
 void Gpus::close(std::unique_ptr<gpu::Barrier>& barrier, const std::function<void()>& between) {
-  std::lock_guard lock(mutex_);
+  // What its GPU still waits for may need another thread of this process to enqueue.
   barrier->drain();
   between();
+  std::lock_guard lock(mutex_);
   barrier.reset();
 }
 

@@ -20,6 +20,10 @@ class StreamBarriers::Setup {
   Setup(Session& session, Group& group, const Call& call)
       : session_(session), group_(group), call_(patient(call)) {}
 
+  ~Setup() { discard(); }
+  Setup(const Setup&) = delete;
+  Setup& operator=(const Setup&) = delete;
+
   Result<StreamBarrier::Made> run() {
     Result<Gpus::Survey> survey = session_.gpus().survey_all(group_, call_);
     if (!survey.ok()) return survey.status();
@@ -29,7 +33,7 @@ class StreamBarriers::Setup {
     alone_ = std::move(*alone);
     // Those who turn out not to reach each other are alone in the next attempt.
     do {
-      made_ = {};
+      discard();
       circles_ = gpu::circles(survey->seats, survey->groups.classes, alone_);
       if (Status status = agree(group_, call_, open()); !status.ok()) return status;
       if (Status status = close_circles(); !status.ok()) return status;
@@ -44,6 +48,11 @@ class StreamBarriers::Setup {
   }
 
  private:
+  void discard() {
+    if (made_.barrier != nullptr) session_.gpus().close(made_.barrier, [] {});
+    made_ = {};
+  }
+
   Status open() {
     for (const gpu::Circle& circle : circles_) {
       if (std::binary_search(circle.begin(), circle.end(), group_.rank())) made_.circle = circle;

@@ -89,9 +89,10 @@ typedef struct lockstep_gpu_barrier_view {
 
 /** GPUs of this process.
  *
- * All calls on one `self` come from one thread at a time, not always the same. No call makes a
- * context on a GPU, waits for one, or changes the caller's current one; `open` may take as long as
- * the driver takes to start (about a second), the others milliseconds. */
+ * All calls on one `self` and its barriers come from one thread at a time, not always the same.
+ * None changes the caller's current context; none but those about barriers makes one, or waits for
+ * a GPU. `open` may take as long as the driver takes to start (about a second), others
+ * milliseconds. */
 typedef struct lockstep_gpu {
   uint32_t size; /**< sizeof this struct in the plugin; later fields count as absent */
   /** Loads and starts the driver. Sets *self_p on LOCKSTEP_OK only: at least one GPU can be used
@@ -153,7 +154,8 @@ typedef struct lockstep_gpu {
    * the last barrier that is over, 0: none, and the lower half of its word. */
   lockstep_status_t (*barrier_ask)(void *barrier, uint64_t *number_p, uint32_t *low_p, char *why,
                                    size_t why_size);
-  /** Waits until this member's GPU has done all that it was given; a failed GPU is done. */
+  /** Waits until this member's GPU has done all that it was given; a failed GPU is done. Alone
+   * among all calls it may come while another thread is in one. */
   void (*barrier_drain)(void *barrier);
   /** Ends this member's part; `line` is gone. After `barrier_drain`. */
   void (*barrier_close)(void *barrier);
