@@ -149,7 +149,6 @@ StreamBarriers::StreamBarriers(Session& session) : session_(session) {}
 StreamBarriers::~StreamBarriers() = default;
 
 Result<StreamBarrier*> StreamBarriers::prepare(Group& group, const Call& call) {
-  if (StreamBarrier* const barrier = find(group)) return barrier;
   Result<StreamBarrier::Made> made = Setup(session_, group, call).run();
   if (!made.ok()) return made.status();
   auto barrier = std::make_unique<StreamBarrier>(session_.gpus(), group, std::move(*made));

@@ -19,7 +19,7 @@ class StreamBarriers {
   StreamBarriers(const StreamBarriers&) = delete;
   StreamBarriers& operator=(const StreamBarriers&) = delete;
 
-  /// The group's, made if it has none. Collective in that case. Ends with the group.
+  /// Makes that of a group that has none. Collective. Ends with the group.
   Result<StreamBarrier*> prepare(Group& group, const Call& call);
   /// nullptr: it has none.
   StreamBarrier* find(const Group& group);

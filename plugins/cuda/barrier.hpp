@@ -66,6 +66,9 @@ class Barrier {
   /// See lockstep_gpu_t::barrier_open, barrier_connect, and so on.
   lockstep_status_t open(std::uint32_t ordinal, const lockstep_gpu_barrier_setup_t& setup,
                          lockstep_gpu_barrier_view_t& view, std::string& why);
+  bool has_peer(std::uint32_t member) const noexcept {
+    return member < arguments_.members && member != arguments_.self;
+  }
   lockstep_status_t connect(std::uint32_t member, int memory, std::string& why);
   lockstep_status_t enqueue(CUstream stream, std::uint64_t limit_ns, bool reports,
                             bool& is_captured, std::string& why);

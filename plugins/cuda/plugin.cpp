@@ -173,12 +173,9 @@ void gpu_drain_drop(void* self, std::uint64_t ticket) {
   gpus_of(self).drains.drop(ticket);
 }
 
-/// What the runtime holds for a barrier.
-struct GpuBarrier {
-  Barrier barrier;
-  std::uint32_t self;
-  std::uint32_t members;
-};
+Barrier& barrier_of(void* barrier) {
+  return *static_cast<Barrier*>(barrier);
+}
 
 lockstep_status_t gpu_barrier_open(void* self, std::uint32_t ordinal,
                                    const lockstep_gpu_barrier_setup_t* setup, void** barrier_p,
@@ -195,11 +192,10 @@ lockstep_status_t gpu_barrier_open(void* self, std::uint32_t ordinal,
     reason = gpus.why_no_barriers;
     if (gpus.has_barriers != LOCKSTEP_OK) return gpus.has_barriers;
     const Barrier::Around around{gpus.driver, gpus.contexts, gpus.barriers};
-    std::unique_ptr<GpuBarrier> made(
-        new GpuBarrier{Barrier(around), setup->member, setup->members});
+    auto made = std::make_unique<Barrier>(around);
     lockstep_gpu_barrier_view_t view{};
     view.size = sizeof view;
-    const lockstep_status_t status = made->barrier.open(ordinal, *setup, view, reason);
+    const lockstep_status_t status = made->open(ordinal, *setup, view, reason);
     if (status != LOCKSTEP_OK) return status;
     *view_p = view;
     *barrier_p = made.release();
@@ -209,10 +205,10 @@ lockstep_status_t gpu_barrier_open(void* self, std::uint32_t ordinal,
 
 lockstep_status_t gpu_barrier_connect(void* barrier, std::uint32_t member, std::int32_t memory,
                                       char* why, std::size_t why_size) {
-  auto& own = *static_cast<GpuBarrier*>(barrier);
-  if (member >= own.members || member == own.self || memory < 0) return LOCKSTEP_E_INVALID;
-  return explain(why, why_size,
-                 [&](std::string& reason) { return own.barrier.connect(member, memory, reason); });
+  if (!barrier_of(barrier).has_peer(member) || memory < 0) return LOCKSTEP_E_INVALID;
+  return explain(why, why_size, [&](std::string& reason) {
+    return barrier_of(barrier).connect(member, memory, reason);
+  });
 }
 
 lockstep_status_t gpu_barrier_enqueue(void* barrier, void* stream, std::uint64_t limit_ns,
@@ -220,7 +216,7 @@ lockstep_status_t gpu_barrier_enqueue(void* barrier, void* stream, std::uint64_t
                                       char* why, std::size_t why_size) {
   return explain(why, why_size, [&](std::string& reason) {
     bool is_captured = false;
-    const lockstep_status_t status = static_cast<GpuBarrier*>(barrier)->barrier.enqueue(
+    const lockstep_status_t status = barrier_of(barrier).enqueue(
         static_cast<CUstream>(stream), limit_ns, reports != 0, is_captured, reason);
     if (is_captured_p != nullptr) *is_captured_p = is_captured ? 1 : 0;
     return status;
@@ -230,16 +226,16 @@ lockstep_status_t gpu_barrier_enqueue(void* barrier, void* stream, std::uint64_t
 lockstep_status_t gpu_barrier_ask(void* barrier, std::uint64_t* number_p, std::uint32_t* low_p,
                                   char* why, std::size_t why_size) {
   return explain(why, why_size, [&](std::string& reason) {
-    return static_cast<GpuBarrier*>(barrier)->barrier.ask(*number_p, *low_p, reason);
+    return barrier_of(barrier).ask(*number_p, *low_p, reason);
   });
 }
 
 void gpu_barrier_drain(void* barrier) {
-  static_cast<GpuBarrier*>(barrier)->barrier.drain();
+  barrier_of(barrier).drain();
 }
 
 void gpu_barrier_close(void* barrier) {
-  delete static_cast<GpuBarrier*>(barrier);
+  delete &barrier_of(barrier);
 }
 
 constexpr lockstep_gpu_t kGpu = {sizeof(lockstep_gpu_t),
