@@ -35,7 +35,6 @@ __device__ std::uint64_t clock_ns() {
 }
 
 __device__ std::uint32_t or_of_warp(std::uint32_t bits) {
-  if (__any_sync(kAll, bits != 0) == 0) return 0;
   for (unsigned distance = kWarp / 2; distance != 0; distance /= 2) {
     bits |= __shfl_xor_sync(kAll, bits, distance);
   }
@@ -49,38 +48,49 @@ struct Meeting {
   std::uint32_t missing = 0;  ///< bit i: lane i's
 };
 
+__device__ bool is_broken(std::uint64_t word) {
+  return (word & LOCKSTEP_GPU_BROKEN) != 0;
+}
+
+/// Whether a wait that is not short is to end, and why. `begin`: 0 at first, then the time of that.
+__device__ lockstep_gpu_cause_t question(std::uint64_t* cell, std::uint64_t& begin,
+                                         std::uint64_t limit_ns, lockstep_gpu_line_t& line) {
+  // Who has come may have failed since, so that all cells are looked at.
+  std::uint64_t word = 0;
+  if (cell != nullptr) word = shared(*cell).load(::cuda::memory_order_relaxed);
+  const bool gives_up = shared(line.give_up).load(::cuda::memory_order_relaxed) != 0;
+  const std::uint64_t time = __shfl_sync(kAll, clock_ns(), 0);
+  if (begin == 0) begin = time;
+  if (__any_sync(kAll, gives_up) != 0) return LOCKSTEP_GPU_STOPPED;
+  if (limit_ns != 0 && time - begin >= limit_ns) return LOCKSTEP_GPU_LATE;
+  return __any_sync(kAll, is_broken(word)) != 0 ? LOCKSTEP_GPU_TOLD : LOCKSTEP_GPU_WHOLE;
+}
+
 /// Until the cells of all lanes have the word of that barrier; nullptr is no cell.
 __device__ Meeting meet(std::uint64_t* cell, std::uint32_t number, std::uint64_t limit_ns,
                         lockstep_gpu_line_t& line) {
   Meeting meeting;
-  std::uint32_t bits = 0;
+  std::uint64_t word = 0;
   bool waits = cell != nullptr;
   std::uint64_t begin = 0;
   for (unsigned looks = 1;; ++looks) {
-    bool is_told = false;
     if (waits) {
-      const std::uint64_t word = shared(*cell).load(::cuda::memory_order_acquire);
-      is_told = (word & LOCKSTEP_GPU_BROKEN) != 0;
-      waits = !is_told && static_cast<std::uint32_t>(word >> 32) != number;
-      if (!waits && !is_told) bits = static_cast<std::uint32_t>(word);
+      word = shared(*cell).load(::cuda::memory_order_acquire);
+      waits = !is_broken(word) && static_cast<std::uint32_t>(word >> 32) != number;
     }
-    if (__any_sync(kAll, is_told) != 0) meeting.cause = LOCKSTEP_GPU_TOLD;
-    if (meeting.cause != LOCKSTEP_GPU_WHOLE || __any_sync(kAll, waits) == 0) break;
+    if (__any_sync(kAll, waits) == 0) break;
     if (looks % kLooksPerQuestion != 0) continue;
-    // Who has come may have failed since.
-    if (cell != nullptr) {
-      const std::uint64_t word = shared(*cell).load(::cuda::memory_order_relaxed);
-      is_told = (word & LOCKSTEP_GPU_BROKEN) != 0;
-    }
-    if (__any_sync(kAll, is_told) != 0) meeting.cause = LOCKSTEP_GPU_TOLD;
-    const std::uint64_t time = __shfl_sync(kAll, clock_ns(), 0);
-    if (begin == 0) begin = time;
-    if (limit_ns != 0 && time - begin >= limit_ns) meeting.cause = LOCKSTEP_GPU_LATE;
-    const bool gives_up = shared(line.give_up).load(::cuda::memory_order_relaxed) != 0;
-    if (__any_sync(kAll, gives_up) != 0) meeting.cause = LOCKSTEP_GPU_STOPPED;
+    meeting.cause = question(cell, begin, limit_ns, line);
     if (meeting.cause != LOCKSTEP_GPU_WHOLE) break;
   }
-  meeting.bits = or_of_warp(bits);
+  const std::uint32_t seen = waits ? 0 : static_cast<std::uint32_t>(word);
+  if (__any_sync(kAll, seen != 0) != 0) {
+    meeting.bits = or_of_warp(seen);
+    if (meeting.cause == LOCKSTEP_GPU_WHOLE && is_broken(meeting.bits)) {
+      meeting.cause = LOCKSTEP_GPU_TOLD;
+    }
+    meeting.bits &= ~LOCKSTEP_GPU_BROKEN;
+  }
   meeting.missing = __ballot_sync(kAll, waits);
   __syncwarp();  // what any lane has acquired, each passes on
   return meeting;
@@ -128,18 +138,25 @@ extern "C" __global__ void __launch_bounds__(kWarp)
   BarrierWindow& own = *of.own;
   lockstep_gpu_line_t& line = *of.line;
 
-  // All loads at once. Each lane sees to one member.
+  // All loads at once, and none used before the fence, which would wait for it. Each lane sees to
+  // one member.
   const bool has_peer = lane < of.members && lane != of.self;
   BarrierWindow* const peer = has_peer ? own.peers[lane] : nullptr;
-  std::uint64_t state = 0;
-  if (lane == 0) state = own.state.number + 1;
-  if (lane == 1) state = *static_cast<const volatile std::uint32_t*>(&own.raised);
-  if (lane == 2) state = own.state.has_failed;
-  const std::uint64_t number = __shfl_sync(kAll, state, 0);
-  const bool is_raised = __shfl_sync(kAll, state, 1) != 0;
-  const bool had_failed = __shfl_sync(kAll, state, 2) != 0;
+  std::uint64_t last = 0;
+  if (lane == 0) last = own.state.number;
+  std::uint32_t rare = 0;
+  if (lane == 1 || lane == 2) {
+    const std::uint32_t* const word = lane == 1 ? &own.raised : &own.state.has_failed;
+    rare = *static_cast<const volatile std::uint32_t*>(word);
+  }
+  // By every lane: what lane 0 tells the host later is ordered behind it, too.
+  ::cuda::atomic_thread_fence(::cuda::memory_order_acq_rel, ::cuda::thread_scope_system);
+
+  const std::uint64_t number = __shfl_sync(kAll, last, 0) + 1;
   std::uint32_t bits = 0;
-  if (is_raised) {
+  bool had_failed = false;
+  if (__any_sync(kAll, rare != 0) != 0) {
+    had_failed = __shfl_sync(kAll, rare, 2) != 0;
     if (lane == 0) bits = atomicExch(&own.raised, 0) & ~LOCKSTEP_GPU_BROKEN;
     bits = __shfl_sync(kAll, bits, 0);
   }
@@ -147,8 +164,6 @@ extern "C" __global__ void __launch_bounds__(kWarp)
   Meeting meeting;
   if (!had_failed) {
     const unsigned parity = number % 2;
-    // By every lane: what lane 0 tells the host later is ordered behind it, too.
-    ::cuda::atomic_thread_fence(::cuda::memory_order_acq_rel, ::cuda::thread_scope_system);
     if (has_peer) {
       shared(peer->cells[parity][of.self]).store(number << 32 | bits, ::cuda::memory_order_relaxed);
     }

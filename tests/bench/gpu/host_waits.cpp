@@ -1,4 +1,8 @@
 // A host that waits: for everyone's streams, or for its own only. Triggers that nobody sets.
+#include <cuda.h>
+
+#include <memory>
+
 #include "tests/bench/gpu/device.hpp"
 #include "tests/bench/gpu/kernels.hpp"
 #include "tests/bench/gpu/parts.hpp"
@@ -30,17 +34,57 @@ void synchronize(cudaStream_t stream) {
   check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
 }
 
-/// The time after the launch of an empty kernel.
-template <class F>
-double us_after_launch(cudaStream_t stream, F&& body) {
-  launch(stream);
-  return host_us(std::forward<F>(body));
+/// What the stream's front end does by itself: it is busy then, without a kernel.
+class Write {
+ public:
+  Write() {
+    cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+    void* function = nullptr;
+    check(cudaGetDriverEntryPointByVersion("cuStreamWriteValue32", &function, 12'000,
+                                           cudaEnableDefault, &found),
+          "find cuStreamWriteValue32");
+    if (found != cudaDriverEntryPointSuccess) throw std::runtime_error("no cuStreamWriteValue32");
+    write_ = reinterpret_cast<decltype(&cuStreamWriteValue32)>(function);
+    void* memory = nullptr;
+    check(cudaMalloc(&memory, sizeof(cuuint32_t)), "cudaMalloc");
+    word_.reset(memory);
+  }
+  void enqueue(cudaStream_t stream) const {
+    const auto word = reinterpret_cast<CUdeviceptr>(word_.get());
+    if (write_(stream, word, 1, 0) != CUDA_SUCCESS) {
+      throw std::runtime_error("cuStreamWriteValue32");
+    }
+  }
+
+ private:
+  struct Free {
+    void operator()(void* memory) const { cudaFree(memory); }
+  };
+  decltype(&cuStreamWriteValue32) write_ = nullptr;
+  std::unique_ptr<void, Free> word_;
+};
+
+/// The time of `body`, with and without what comes before it.
+template <class Before, class F>
+void add_behind(std::vector<Contender>& all, const std::string& what, const std::string& name,
+                Before before, F body) {
+  all.push_back({what + " + " + name, [=] {
+                   return host_us([=] {
+                     before();
+                     body();
+                   });
+                 }});
+  all.push_back({what + ", " + name + " alone", [=] {
+                   before();
+                   return host_us(body);
+                 }});
 }
 
 }  // namespace
 
 void measure_host_waits(Bench& bench) {
   const Stream stream;
+  const Write word;
   cudaStream_t const on = stream.handle();
   Group group = bench.new_group();
   const Options limit{.timeout = kRankLimit};
@@ -50,35 +94,23 @@ void measure_host_waits(Bench& bench) {
     wait_on();
     return true;
   });
-  std::vector<Contender> all{
-      {"wait_for_everyone", [=] { return host_us(wait); }},
-      {"kernel + sync",
-       [=] {
-         return host_us([=] {
-           launch(on);
-           synchronize(on);
-         });
-       }},
-      {"kernel, sync alone", [=] { return us_after_launch(on, [=] { synchronize(on); }); }},
-      {"kernel + sync + wait_for_everyone",
-       [=] {
-         return host_us([=] {
-           launch(on);
-           synchronize(on);
-           wait();
-         });
-       }},
-  };
+  const auto kernel = [on] { launch(on); };
+  const auto write = [&word, on] { word.enqueue(on); };
+  const auto sync = [on] { synchronize(on); };
+  std::vector<Contender> all{{"wait_for_everyone", [=] { return host_us(wait); }}};
+  add_behind(all, "kernel", "sync", kernel, sync);
+  add_behind(all, "kernel", "sync + wait_for_everyone", kernel, [=] {
+    sync();
+    wait();
+  });
+  add_behind(all, "write", "sync + wait_for_everyone", write, [=] {
+    sync();
+    wait();
+  });
   if (ready) {
     all.push_back({"wait_for_everyone_on, idle", [=] { return host_us(wait_on); }});
-    all.push_back({"kernel + wait_for_everyone_on", [=] {
-                     return host_us([=] {
-                       launch(on);
-                       wait_on();
-                     });
-                   }});
-    all.push_back(
-        {"kernel, wait_for_everyone_on alone", [=] { return us_after_launch(on, wait_on); }});
+    add_behind(all, "write", "wait_for_everyone_on", write, wait_on);
+    add_behind(all, "kernel", "wait_for_everyone_on", kernel, wait_on);
   }
   std::erase_if(all, [&](const Contender& contender) { return !bench.wants(contender.name); });
   bench.run(all, kRounds, "us");

@@ -1,8 +1,8 @@
 """lockstep's C interface for peers.py, by ctypes: as much of it as is measured there."""
 
 import ctypes
-from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_uint64
-from ctypes import c_void_p
+from ctypes import POINTER, Structure, byref, c_char_p, c_double, c_int, c_int64, c_size_t
+from ctypes import c_uint32, c_uint64, c_void_p
 
 OK = 0
 AGAIN = 1
@@ -65,6 +65,7 @@ class Lockstep:
         self.calls = ctypes.CDLL(calls)
         self.calls.gpu_bench_empty.argtypes = [c_void_p]
         self.calls.gpu_bench_busy.argtypes = [c_void_p, c_uint64]
+        self.calls.gpu_bench_wait_on.argtypes = [c_void_p, c_void_p, CALL, POINTER(c_double)]
         self.calls.gpu_bench_poll.argtypes = [c_void_p, c_uint32]
         self.session = c_void_p()
         self.check(self.c.lockstep_session_join(byref(self.session)))

@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 import traceback
-from ctypes import byref, c_int, c_uint32, c_void_p
+from ctypes import byref, c_double, c_int, c_uint32, c_void_p
 
 from lockstep_calls import AGAIN, OK, Bit, Lockstep
 from measuring import Bench, Failed, us_after, us_of, wait_until
@@ -89,7 +89,23 @@ def host_part(bench, peers, accelerator):
         contenders[f"{name}, idle"] = us_of(wait)
         contenders[f"kernel + {name}"] = us_of(after(wait))
         contenders[f"kernel, {name} alone"] = us_after(launch, wait)
+    if ours:
+        from_c = us_from_c(lockstep, group, handle)
+        contenders["lockstep from C, idle"] = from_c
+        contenders["kernel, lockstep from C alone"] = lambda: launch() or from_c()
     bench.run("py_host", contenders, rounds=200)
+
+
+def us_from_c(lockstep, group, stream):
+    """What a wait costs a program that is not in Python; in the same process and loop."""
+    us = c_double()
+    wait_on = lockstep.bound(lockstep.calls.gpu_bench_wait_on, group, c_void_p(stream),
+                             byref(lockstep.limit), byref(us))
+
+    def once():
+        wait_on()
+        return us.value
+    return once
 
 
 def kernel(lockstep, stream):

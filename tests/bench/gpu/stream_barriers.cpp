@@ -11,6 +11,7 @@ namespace lockstep::bench::gpu {
 namespace {
 
 constexpr unsigned kRounds = 20;  // of many barriers each
+const std::string kReporting = "lockstep, reporting";
 
 /// What can be enqueued many times, and the name of it.
 struct Enqueue {
@@ -32,14 +33,21 @@ std::optional<NcclPeer> connect(Bench& bench, cudaStream_t stream) {
 /// The contenders that work here. What they need lives as long as this.
 class Field {
  public:
-  explicit Field(Bench& bench) : group_(bench.new_group()) {
+  explicit Field(Bench& bench)
+      : group_(bench.new_group()),
+        reporting_(bench.new_group()),
+        trigger_(reporting_.trigger("gpu_bench")) {
     cudaStream_t const stream = stream_.handle();
     if (bench.wants("empty")) {
       const auto once = [stream] { check(launch_empty(stream), "launch an empty kernel"); };
       us(once);  // loads the kernel, which a capture would not like
       all_.push_back({"empty", once});
     }
-    if (bench.wants("lockstep")) add_lockstep(bench);
+    if (bench.wants("lockstep")) add_lockstep(bench, "lockstep", group_);
+    if (bench.wants(kReporting) &&
+        bench.make(kReporting, [this] { return trigger_.stream_bit({.timeout = kMakeLimit}); })) {
+      add_lockstep(bench, kReporting, reporting_);
+    }
     if (!bench.wants("nccl") && !bench.wants("lsa")) return;
     nccl_ = connect(bench, stream);
     if (!nccl_) return;
@@ -52,14 +60,14 @@ class Field {
   double us(const std::function<void()>& enqueue) { return timer_.us(on(), enqueue); }
 
  private:
-  void add_lockstep(Bench& bench) {
-    const auto once = [this] { group_.stream_barrier(on(), {.timeout = kRankLimit}); };
-    const auto made = bench.make("lockstep", [&] {
-      group_.prepare_stream_barrier({.timeout = kMakeLimit});
+  void add_lockstep(Bench& bench, const std::string& name, Group& group) {
+    const auto once = [this, &group] { group.stream_barrier(on(), {.timeout = kRankLimit}); };
+    const auto made = bench.make(name, [&] {
+      group.prepare_stream_barrier({.timeout = kMakeLimit});
       us(once);
       return true;
     });
-    if (made) all_.push_back({"lockstep", once});
+    if (made) all_.push_back({name, once});
   }
   void add_lsa(Bench& bench) {
     const auto made = bench.make("lsa", [&] {
@@ -76,6 +84,8 @@ class Field {
   Stream stream_;
   Timer timer_;
   Group group_;
+  Group reporting_;  ///< a trigger of it has a bit, so that each barrier tells its host
+  Trigger trigger_;
   std::optional<NcclPeer> nccl_;
   std::vector<Enqueue> all_;
 };
