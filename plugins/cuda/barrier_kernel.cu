@@ -144,11 +144,8 @@ extern "C" __global__ void __launch_bounds__(kWarp)
   BarrierWindow* const peer = has_peer ? own.peers[lane] : nullptr;
   std::uint64_t last = 0;
   if (lane == 0) last = own.state.number;
-  std::uint32_t rare = 0;
-  if (lane == 1 || lane == 2) {
-    const std::uint32_t* const word = lane == 1 ? &own.raised : &own.state.has_failed;
-    rare = *static_cast<const volatile std::uint32_t*>(word);
-  }
+  const std::uint32_t* const seldom = lane == 0 ? &own.raised : &own.state.has_failed;
+  const std::uint32_t rare = *static_cast<const volatile std::uint32_t*>(seldom);
   // By every lane: what lane 0 tells the host later is ordered behind it, too.
   ::cuda::atomic_thread_fence(::cuda::memory_order_acq_rel, ::cuda::thread_scope_system);
 
@@ -156,7 +153,7 @@ extern "C" __global__ void __launch_bounds__(kWarp)
   std::uint32_t bits = 0;
   bool had_failed = false;
   if (__any_sync(kAll, rare != 0) != 0) {
-    had_failed = __shfl_sync(kAll, rare, 2) != 0;
+    had_failed = __shfl_sync(kAll, rare, 1) != 0;
     if (lane == 0) bits = atomicExch(&own.raised, 0) & ~LOCKSTEP_GPU_BROKEN;
     bits = __shfl_sync(kAll, bits, 0);
   }
