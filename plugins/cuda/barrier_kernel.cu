@@ -3,8 +3,8 @@
 // Order: what a stream did before is over when the kernel starts, so that a fence takes it along;
 // and what comes after starts when every lane's acquire is done.
 //
-// Time: a store to the host costs as much as half of the rest, since a kernel is not over before it
-// has arrived there. So the host is told when it wants to know, or when something is wrong.
+// Time: a store to the host costs a third of the rest, since a kernel is not over before it has
+// arrived there. So the host is told when it wants to know, or when something is wrong.
 #include <cuda/atomic>
 
 #include "plugins/cuda/barrier_layout.hpp"
