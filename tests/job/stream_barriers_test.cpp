@@ -2,6 +2,7 @@
 // one node and on several.
 #include <gtest/gtest.h>
 
+#include "lockstep/gpu.h"
 #include "tests/support/command.hpp"
 
 namespace {
@@ -40,14 +41,17 @@ void PrintTo(const Case& the, std::ostream* out) {
   *out << the.name();
 }
 
+Finished run_job(const Case& the, const std::string& what, const std::string& settings = "") {
+  return run("LOCKSTEP_PLUGIN_PATH=" FAKE_FOLDER " LOCKSTEP_GPU_PLUGIN=fake_gpu FAKE_GPUS=\"" +
+             std::string(the.machine.gpus) + "\" LOCKSTEP_TIMEOUT=60s LOCKSTEP_GRACE=1s " +
+             settings + " " LOCKSTEP_CLI " run --keep-going -n " + std::to_string(the.shape.ranks) +
+             " --nodes " + std::to_string(the.shape.nodes) + " " BARRIER_JOB " " + what);
+}
+
 class StreamBarriers : public testing::TestWithParam<Case> {
  protected:
   static Finished job(const std::string& what, const std::string& settings = "") {
-    const auto& [machine, shape] = GetParam();
-    return run("LOCKSTEP_PLUGIN_PATH=" FAKE_FOLDER " LOCKSTEP_GPU_PLUGIN=fake_gpu FAKE_GPUS=\"" +
-               std::string(machine.gpus) + "\" LOCKSTEP_TIMEOUT=60s LOCKSTEP_GRACE=1s " + settings +
-               " " LOCKSTEP_CLI " run --keep-going -n " + std::to_string(shape.ranks) +
-               " --nodes " + std::to_string(shape.nodes) + " " BARRIER_JOB " " + what);
+    return run_job(GetParam(), what, settings);
   }
   static void expect_on(const Finished& finished, int ranks, const std::string& text) {
     EXPECT_EQ(count(finished.output, text), static_cast<std::size_t>(ranks)) << text << "\n"
@@ -129,6 +133,28 @@ const auto kName = [](const auto& the) { return the.param.name(); };
 INSTANTIATE_TEST_SUITE_P(One, StreamBarriers, testing::Values(Case{kTogether, {1, 1}}), kName);
 INSTANTIATE_TEST_SUITE_P(Many, StreamBarriers, testing::ValuesIn(kMany), kName);
 INSTANTIATE_TEST_SUITE_P(Many, StreamBarriersOfMany, testing::ValuesIn(kMany), kName);
+
+/// GPUs of one node that all reach each other, more than meet directly.
+std::string many_gpus(int number) {
+  std::string names;
+  for (int i = 0; i < number; ++i) names += " G" + std::to_string(i);
+  return "gpu" + names + "; see *" + names + "; reach" + names;
+}
+
+TEST(StreamBarriersOfLargeNodes, MeetInSeveralCircles) {
+  static const std::string gpus = many_gpus(LOCKSTEP_GPU_PEERS_MAX + 8);
+  const int ranks = LOCKSTEP_GPU_PEERS_MAX + 8;
+  const Finished finished = run_job({{"many", gpus.c_str()}, {ranks, 1}}, "order");
+  EXPECT_EQ(count(finished.output, ": 0 too early, 200 over"), static_cast<std::size_t>(ranks))
+      << finished.output;
+}
+
+TEST(StreamBarriersOfLargeJobs, HoldNoStreamWhenSomebodyIsKilled) {
+  static const std::string gpus = many_gpus(8);
+  const Finished finished = run_job({{"eight", gpus.c_str()}, {64, 8}}, "kill");
+  EXPECT_EQ(count(finished.output, ": lost: "), 63u) << finished.output;
+  EXPECT_GE(count(finished.output, "rank 63 on n7"), 1u) << finished.output;
+}
 
 Finished run_on_two(const std::string& gpus, const std::string& what,
                     const std::string& settings = "") {
