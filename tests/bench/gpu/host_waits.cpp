@@ -40,9 +40,14 @@ class Write {
   Write() {
     cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
     void* function = nullptr;
-    check(cudaGetDriverEntryPointByVersion("cuStreamWriteValue32", &function, 12'000,
-                                           cudaEnableDefault, &found),
-          "find cuStreamWriteValue32");
+#if CUDART_VERSION >= 12050
+    const cudaError_t asked = cudaGetDriverEntryPointByVersion("cuStreamWriteValue32", &function,
+                                                               12'000, cudaEnableDefault, &found);
+#else
+    const cudaError_t asked =
+        cudaGetDriverEntryPoint("cuStreamWriteValue32", &function, cudaEnableDefault, &found);
+#endif
+    check(asked, "find cuStreamWriteValue32");
     if (found != cudaDriverEntryPointSuccess) throw std::runtime_error("no cuStreamWriteValue32");
     write_ = reinterpret_cast<decltype(&cuStreamWriteValue32)>(function);
     void* memory = nullptr;
