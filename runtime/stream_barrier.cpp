@@ -55,15 +55,18 @@ Status StreamBarrier::enqueue(void* stream, const Call& call) {
 }
 
 Result<StreamBarrier::Seen> StreamBarrier::see(std::uint64_t number) {
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   Seen seen{results_.over(), std::nullopt};
   std::optional<gpu::Barrier::Last> last;
   if (has_mute_.load(std::memory_order_relaxed) && (number == 0 || number > seen.over)) {
+    // Another thread may be in the plugin for as long as the GPU waits, which fail() ends.
+    lock.unlock();
     Result<gpu::Barrier::Last> asked = gpus_.ask(*made_.barrier);
     if (!asked.ok()) return asked.status();
+    lock.lock();
     last = *asked;
     results_.note(last->number);
-    seen.over = std::max(seen.over, last->number);
+    seen.over = results_.over();
   }
   const std::uint64_t wanted = number == 0 ? seen.over : number;
   if (wanted == 0) {

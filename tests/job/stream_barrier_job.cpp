@@ -6,6 +6,7 @@
 //   late       the last rank does not come in time
 //   kill       the last rank is killed
 //   leaves     the last rank leaves the group
+//   full       the last rank is killed while the others' queues are full, and a thread keeps asking
 //   captured   rank 1's first barrier would go into a graph
 //   mistakes   wrong calls, one after the other
 //   many       three groups at the same time, each on a stream of its own
@@ -180,6 +181,33 @@ void trouble(Session& job, const std::string& what) {
   say(job, "again " + std::to_string(next.stream_barriers_over()));
 }
 
+void full(Session& job) {
+  Group part = job.job().split(0).value();
+  FakeStream stream;
+  part.stream_barrier(&stream);
+  wait_for(stream);
+  if (job.is_last_process()) {
+    std::this_thread::sleep_for(milliseconds(300));
+    kill(getpid(), SIGKILL);
+  }
+  stream.room = 4;
+  const auto begin = Clock::now();
+  std::thread asking([&part] {
+    try {
+      for (;;) (void)part.stream_barriers_over();
+    } catch (const lockstep::Error&) {
+    }
+  });
+  try {
+    for (;;) part.stream_barrier(&stream, {.timeout = milliseconds(20'000)});
+  } catch (const lockstep::Error& error) {
+    say(job, std::string(lockstep_status_name(error.status())) + ": " + error.what());
+  }
+  asking.join();
+  wait_for(stream);
+  if (Clock::now() - begin > std::chrono::seconds(15)) say(job, "late itself");
+}
+
 void captured(Session& job) {
   FakeStream stream;
   stream.is_captured = job.rank() == 1;
@@ -272,6 +300,7 @@ int main(int argc, char** argv) {
     if (what == "graph") graph(job);
     if (what == "bits") bits(job);
     if (what == "late" || what == "kill" || what == "leaves") trouble(job, what);
+    if (what == "full") full(job);
     if (what == "captured") captured(job);
     if (what == "mistakes") mistakes(job);
     if (what == "many") many(job);

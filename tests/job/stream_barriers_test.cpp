@@ -112,6 +112,13 @@ TEST_P(StreamBarriersOfMany, WhoIsKilledIsNamedAndNoStreamIsHeld) {
   expect_on(finished, 0, "late itself");
 }
 
+/// Who enqueues is held by the driver then, and has the plugin.
+TEST_P(StreamBarriersOfMany, WhoIsKilledWhileQueuesAreFullIsNamedAndNoStreamIsHeld) {
+  const Finished finished = job("full");
+  expect_on(finished, GetParam().shape.ranks - 1, ": lost: ");
+  expect_on(finished, 0, "late itself");
+}
+
 TEST_P(StreamBarriersOfMany, WhoLeavesIsNamedAndNoStreamIsHeld) {
   const Finished finished = job("leaves");
   // Members of its node see that it has left, others that it does not come.

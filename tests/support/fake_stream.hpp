@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -28,6 +29,7 @@ class FakeStream {
   std::atomic<bool> is_capture_broken{false};  ///< somebody asked it whether it is idle
   Graph captured;                              ///< while it is_captured
   std::int32_t ordinal = -1;                   ///< of its GPU; -1: of whichever it is used for
+  std::size_t room = SIZE_MAX;  ///< a full queue holds who enqueues, as a driver's does
   std::chrono::steady_clock::time_point finished{};  ///< the last job; once it is not busy
 
   FakeStream() = default;
@@ -39,7 +41,7 @@ class FakeStream {
       const std::lock_guard lock(mutex_);
       is_over_ = true;
     }
-    changed_.notify_one();
+    changed_.notify_all();
     if (worker_.joinable()) worker_.join();
   }
 
@@ -69,13 +71,14 @@ class FakeStream {
 
   void push(Job job, bool fails = false) {
     {
-      const std::lock_guard lock(mutex_);
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return queue_.size() < room; });
       queue_.push_back({std::move(job), fails});
       ++given_;
       is_busy = true;
       if (!worker_.joinable()) worker_ = std::thread([this] { work(); });
     }
-    changed_.notify_one();
+    changed_.notify_all();
   }
   /// How much it has been given so far; see has_done().
   std::uint64_t given() const {
@@ -97,6 +100,7 @@ class FakeStream {
       if (queue_.empty()) return;
       Item item = std::move(queue_.front());
       queue_.pop_front();
+      changed_.notify_all();
       lock.unlock();
       if (!has_failed) item.job();
       item.job = nullptr;  // what it holds is not held longer than it lasts
