@@ -80,7 +80,7 @@ Result<gpu::Barrier::Last> Gpus::ask(gpu::Barrier& barrier) {
 
 Status Gpus::enqueue(gpu::Barrier& barrier, void* stream, Nanos limit, bool reports,
                      bool& is_captured) {
-  std::lock_guard lock(mutex_);
+  // A driver whose queue is full holds the caller, and nobody else for that.
   const std::uint64_t limit_ns = limit == kNever ? 0 : static_cast<std::uint64_t>(limit);
   return barrier.enqueue(stream, limit_ns, reports, is_captured);
 }

@@ -7,6 +7,8 @@
 //   kill       the last rank is killed
 //   leaves     the last rank leaves the group
 //   full       the last rank is killed while the others' queues are full, and a thread keeps asking
+//   full_wait  the same, and the others wait for their streams
+//   crosswise  two groups, each with a thread; on each rank another one is far ahead
 //   captured   rank 1's first barrier would go into a graph
 //   mistakes   wrong calls, one after the other
 //   many       three groups at the same time, each on a stream of its own
@@ -181,7 +183,7 @@ void trouble(Session& job, const std::string& what) {
   say(job, "again " + std::to_string(next.stream_barriers_over()));
 }
 
-void full(Session& job) {
+void full(Session& job, bool waits) {
   Group part = job.job().split(0).value();
   FakeStream stream;
   part.stream_barrier(&stream);
@@ -199,12 +201,37 @@ void full(Session& job) {
     }
   });
   try {
-    for (;;) part.stream_barrier(&stream, {.timeout = milliseconds(20'000)});
+    // One more is under way.
+    for (std::size_t i = 0; i <= stream.room || !waits; ++i) {
+      part.stream_barrier(&stream, {.timeout = milliseconds(20'000)});
+    }
+    part.wait_for_everyone_on({&stream});
   } catch (const lockstep::Error& error) {
     say(job, std::string(lockstep_status_name(error.status())) + ": " + error.what());
   }
   asking.join();
   wait_for(stream);
+  if (Clock::now() - begin > std::chrono::seconds(15)) say(job, "late itself");
+}
+
+void crosswise(Session& job) {
+  std::array<Group, 2> groups{job.job().split(0).value(), job.job().split(0).value()};
+  std::array<FakeStream, 2> streams;
+  for (Group& group : groups) group.prepare_stream_barrier();
+  const auto begin = Clock::now();
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < 2; ++i) {
+    streams[i].room = 4;
+    threads.emplace_back([&, i] {
+      if (i == job.rank() % 2) std::this_thread::sleep_for(milliseconds(300));
+      for (int n = 0; n < 50; ++n) {
+        groups[i].stream_barrier(&streams[i], {.timeout = milliseconds(20'000)});
+      }
+    });
+  }
+  for (std::thread& one : threads) one.join();
+  for (FakeStream& stream : streams) wait_for(stream);
+  for (Group& group : groups) say(job, std::to_string(group.stream_barriers_over()) + " over");
   if (Clock::now() - begin > std::chrono::seconds(15)) say(job, "late itself");
 }
 
@@ -300,7 +327,8 @@ int main(int argc, char** argv) {
     if (what == "graph") graph(job);
     if (what == "bits") bits(job);
     if (what == "late" || what == "kill" || what == "leaves") trouble(job, what);
-    if (what == "full") full(job);
+    if (what == "full" || what == "full_wait") full(job, what == "full_wait");
+    if (what == "crosswise") crosswise(job);
     if (what == "captured") captured(job);
     if (what == "mistakes") mistakes(job);
     if (what == "many") many(job);

@@ -112,11 +112,20 @@ TEST_P(StreamBarriersOfMany, WhoIsKilledIsNamedAndNoStreamIsHeld) {
   expect_on(finished, 0, "late itself");
 }
 
-/// Who enqueues is held by the driver then, and has the plugin.
-TEST_P(StreamBarriersOfMany, WhoIsKilledWhileQueuesAreFullIsNamedAndNoStreamIsHeld) {
-  const Finished finished = job("full");
-  expect_on(finished, GetParam().shape.ranks - 1, ": lost: ");
+/// Who is held by a full queue holds no other thread, which others may wait for.
+TEST_P(StreamBarriersOfMany, ThreadsWithGroupsOfTheirOwnDoNotHoldEachOther) {
+  const Finished finished = job("crosswise");
+  expect_on(finished, 2 * GetParam().shape.ranks, ": 50 over");
   expect_on(finished, 0, "late itself");
+}
+
+/// Who enqueues is held by the driver then; and so is who waits for a stream, and has the plugin.
+TEST_P(StreamBarriersOfMany, WhoIsKilledWhileQueuesAreFullIsNamedAndNoStreamIsHeld) {
+  for (const char* const what : {"full", "full_wait"}) {
+    const Finished finished = job(what);
+    expect_on(finished, GetParam().shape.ranks - 1, ": lost: ");
+    expect_on(finished, 0, "late itself");
+  }
 }
 
 TEST_P(StreamBarriersOfMany, WhoLeavesIsNamedAndNoStreamIsHeld) {

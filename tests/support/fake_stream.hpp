@@ -80,9 +80,11 @@ class FakeStream {
     }
     changed_.notify_all();
   }
-  /// How much it has been given so far; see has_done().
-  std::uint64_t given() const {
-    const std::lock_guard lock(mutex_);
+  /// How much it has been given so far; see has_done(). Waits for room, as who asks a driver's for
+  /// a word in the end gives it one more thing to do.
+  std::uint64_t given() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return queue_.size() < room; });
     return given_;
   }
   bool has_done(std::uint64_t given) const { return done_ >= given; }

@@ -89,10 +89,11 @@ typedef struct lockstep_gpu_barrier_view {
 
 /** GPUs of this process.
  *
- * All calls on one `self` and its barriers come from one thread at a time, not always the same.
- * None changes the caller's current context; none but those about barriers makes one, or waits for
- * a GPU. `open` may take as long as the driver takes to start (about a second), others
- * milliseconds. */
+ * All calls on one `self` and its barriers come from one thread at a time, not always the same; but
+ * `barrier_enqueue` and `barrier_drain` may come while others are in any call, if not in
+ * `barrier_enqueue` of the same barrier. None changes the caller's current context; none but those
+ * about barriers makes one, or waits for a GPU. `open` may take as long as the driver takes to
+ * start (about a second), others milliseconds. */
 typedef struct lockstep_gpu {
   uint32_t size; /**< sizeof this struct in the plugin; later fields count as absent */
   /** Loads and starts the driver. Sets *self_p on LOCKSTEP_OK only: at least one GPU can be used
@@ -154,8 +155,7 @@ typedef struct lockstep_gpu {
    * the last barrier that is over, 0: none, and the lower half of its word. */
   lockstep_status_t (*barrier_ask)(void *barrier, uint64_t *number_p, uint32_t *low_p, char *why,
                                    size_t why_size);
-  /** Waits until this member's GPU has done all that it was given; a failed GPU is done. Alone
-   * among all calls it may come while another thread is in one. */
+  /** Waits until this member's GPU has done all that it was given; a failed GPU is done. */
   void (*barrier_drain)(void *barrier);
   /** Ends this member's part; `line` is gone. After `barrier_drain`. */
   void (*barrier_close)(void *barrier);

@@ -151,7 +151,7 @@ lockstep_status_t fake_drain_start(void* self, void* const* streams, std::uint32
                                    std::uint64_t* ticket_p, char* why, std::size_t why_size) {
   std::vector<Drain::Place> busy;
   for (std::uint32_t i = 0; i < count; ++i) {
-    const FakeStream& stream = stream_of(streams[i]);
+    FakeStream& stream = stream_of(streams[i]);
     if (stream.is_captured) {
       std::snprintf(why, why_size, "stream %u of %u is being captured", i, count);
       return LOCKSTEP_E_STATE;
