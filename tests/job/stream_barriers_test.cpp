@@ -13,8 +13,8 @@ using lockstep::test::run;
 
 /// Which ranks meet directly.
 struct Machine {
-  const char* name;
-  const char* gpus;  ///< FAKE_GPUS
+  std::string name;
+  std::string gpus;  ///< FAKE_GPUS
 };
 
 struct Shape {
@@ -32,7 +32,7 @@ struct Case {
   Shape shape;
 
   std::string name() const {
-    return std::string(machine.name) + "_" + std::to_string(shape.ranks) + "_ranks_" +
+    return machine.name + "_" + std::to_string(shape.ranks) + "_ranks_" +
            std::to_string(shape.nodes) + "_nodes";
   }
 };
@@ -43,8 +43,8 @@ void PrintTo(const Case& the, std::ostream* out) {
 
 Finished run_job(const Case& the, const std::string& what, const std::string& settings = "") {
   return run("LOCKSTEP_PLUGIN_PATH=" FAKE_FOLDER " LOCKSTEP_GPU_PLUGIN=fake_gpu FAKE_GPUS=\"" +
-             std::string(the.machine.gpus) + "\" LOCKSTEP_TIMEOUT=60s LOCKSTEP_GRACE=1s " +
-             settings + " " LOCKSTEP_CLI " run --keep-going -n " + std::to_string(the.shape.ranks) +
+             the.machine.gpus + "\" LOCKSTEP_TIMEOUT=60s LOCKSTEP_GRACE=1s " + settings +
+             " " LOCKSTEP_CLI " run --keep-going -n " + std::to_string(the.shape.ranks) +
              " --nodes " + std::to_string(the.shape.nodes) + " " BARRIER_JOB " " + what);
 }
 
@@ -158,25 +158,21 @@ std::string many_gpus(int number) {
 }
 
 TEST(StreamBarriersOfLargeNodes, MeetInSeveralCircles) {
-  static const std::string gpus = many_gpus(LOCKSTEP_GPU_PEERS_MAX + 8);
-  const int ranks = LOCKSTEP_GPU_PEERS_MAX + 8;
-  const Finished finished = run_job({{"many", gpus.c_str()}, {ranks, 1}}, "order");
-  EXPECT_EQ(count(finished.output, ": 0 too early, 200 over"), static_cast<std::size_t>(ranks))
+  constexpr int kRanks = LOCKSTEP_GPU_PEERS_MAX + 8;
+  const Finished finished = run_job({{"many", many_gpus(kRanks)}, {kRanks, 1}}, "order");
+  EXPECT_EQ(count(finished.output, ": 0 too early, 200 over"), static_cast<std::size_t>(kRanks))
       << finished.output;
 }
 
 TEST(StreamBarriersOfLargeJobs, HoldNoStreamWhenSomebodyIsKilled) {
-  static const std::string gpus = many_gpus(8);
-  const Finished finished = run_job({{"eight", gpus.c_str()}, {64, 8}}, "kill");
+  const Finished finished = run_job({{"eight", many_gpus(8)}, {64, 8}}, "kill");
   EXPECT_EQ(count(finished.output, ": lost: "), 63u) << finished.output;
   EXPECT_GE(count(finished.output, "rank 63 on n7"), 1u) << finished.output;
 }
 
 Finished run_on_two(const std::string& gpus, const std::string& what,
                     const std::string& settings = "") {
-  return run(settings +
-             " LOCKSTEP_PLUGIN_PATH=" FAKE_FOLDER " LOCKSTEP_GPU_PLUGIN=fake_gpu FAKE_GPUS=\"" +
-             gpus + "\" LOCKSTEP_TIMEOUT=30s " LOCKSTEP_CLI " run -n 2 " BARRIER_JOB " " + what);
+  return run_job({{"two", gpus}, {2, 1}}, what, settings);
 }
 
 TEST(StreamBarriersThatCannotBe, AreMetByHostsWhereGpusDoNotReachEachOtherAfterAll) {
