@@ -262,6 +262,20 @@ lockstep_status_t lockstep_group_split(lockstep_group_t parent, uint32_t colour,
   });
 }
 
+lockstep_status_t lockstep_group_shrink(lockstep_group_t group, const lockstep_call_t* call,
+                                        lockstep_group_t* group_p) {
+  if (!is_live(group)) return refuse(group);
+  if (group_p == nullptr) return invalid("group_p is NULL");
+  if (is_bad_timeout(call)) return invalid(kBadTimeout);
+  return guard([&] {
+    Session& session = *the_session.load();
+    Result<Group*> left = session.shrink(*of(group), make_call(Operation::shrink, call));
+    if (!left.ok()) return keep(left.status());
+    *group_p = handle_of(*left);
+    return LOCKSTEP_OK;
+  });
+}
+
 void lockstep_group_free(lockstep_group_t group) {
   Session* const session = the_session.load();
   if (group != nullptr && session != nullptr) session->free(of(group));

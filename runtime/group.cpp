@@ -63,6 +63,8 @@ const char* operation_name(Operation operation) {
       return "process_first (catching up)";
     case Operation::exit_barrier:
       return "process_first (exit barrier)";
+    case Operation::shrink:
+      return "shrink";
   }
   return "?";
 }
@@ -131,9 +133,9 @@ Group::Group(Surroundings& around, GroupId id, std::vector<Rank> ranks, std::uin
 
 Result<std::unique_ptr<Group>> Group::make(Surroundings& around, GroupId id,
                                            std::vector<Rank> ranks, std::uint32_t block,
-                                           std::vector<node::Address> contacts) {
+                                           Ways ways) {
   std::unique_ptr<Group> group(new Group(around, id, std::move(ranks), block));
-  group->contacts_ = std::move(contacts);
+  group->ways_ = std::move(ways);
   if (group->is_wide_ && group->local_->is_leader()) {
     Result<std::unique_ptr<progress::Leader>> leader = group->make_leader(group->local_ranks_);
     if (!leader.ok()) return leader.status();
@@ -196,7 +198,9 @@ Result<std::unique_ptr<progress::Leader>> Group::make_leader(std::vector<Rank> l
   std::vector<topology::SwitchPath> paths;
   {
     std::lock_guard lock(around_.port->mutex());  // another thread's split may add to them
-    for (const NodeIndex node : lies.nodes) paths.push_back(around_.switches[node]);
+    for (const NodeIndex node : lies.nodes) {
+      paths.push_back(ways_.are_switches_known ? around_.switches[node] : topology::SwitchPath{});
+    }
   }
   setup.plan = choose_plan(around_.config, head.host_ranks > head.members, setup.self,
                            topology::Tiers(paths));

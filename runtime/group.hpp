@@ -54,6 +54,7 @@ enum class Operation : std::uint8_t {
   wait_for_everyone_on,
   stream_barrier,
   stream_bit,
+  shrink,
 };
 const char* operation_name(Operation operation);
 
@@ -113,13 +114,20 @@ struct Surroundings {
 
 class Group {
  public:
+  /// How a group's nodes find each other.
+  struct Ways {
+    /// Addresses of those who speak for them, in the order of nodes, as far as they are known;
+    /// empty: the page has them (the job's group), or there is one node.
+    std::vector<node::Address> contacts{};
+    /// On leaders: those whose address not all members know.
+    std::vector<engine::Outcomes::Newcomer> newcomers{};
+    bool are_switches_known = true;  ///< to all leaders
+  };
   /// @param ranks   Job ranks of all members, ascending.
   /// @param block   The group's block in this node's page.
-  /// @param contacts  Addresses of those who speak for the group's nodes, in the order of nodes;
-  ///                  empty: the page has them (the job's group), or there is one node.
   static Result<std::unique_ptr<Group>> make(Surroundings& around, GroupId id,
                                              std::vector<Rank> ranks, std::uint32_t block,
-                                             std::vector<node::Address> contacts = {});
+                                             Ways ways);
   ~Group();
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
@@ -179,6 +187,23 @@ class Group {
   /// Job ranks of members on this node that have left or ended. Any thread.
   std::vector<Rank> gone_here() const;
 
+  /// Who of the members is left, as all of them see it.
+  struct Roll {
+    std::uint64_t number = 0;
+    std::vector<Rank> present;  ///< job ranks, ascending; this one is among them
+  };
+  /// Waits for every member that is not gone. Works on a group that is broken, too.
+  Result<Roll> call_roll(const Call& call);
+  /// The block of the group of those who are left, on this node, which one of them claims there.
+  Result<std::uint32_t> inherit(const Call& call, const Roll& roll, GroupId id);
+  /// This member leads its node in the group of those who are left, which has these leaders: waits
+  /// a while until it can reach those of them that have come after another one.
+  Status lead_those_left(const Call& call, const std::vector<Rank>& leaders);
+  /// Between these leaders, as far as they are known here.
+  Ways ways_between(const std::vector<Rank>& leaders) const;
+  /// All of them are known now.
+  void set_contacts(std::vector<node::Address> contacts) { ways_.contacts = std::move(contacts); }
+
   /// An open "at most k at a time" of this member. The caller's name is not promised to live.
   struct Waves {
     std::uint32_t width;
@@ -226,6 +251,12 @@ class Group {
   Status look_at_round(Watch& watch, Nanos time);
   Status look_at_section(Watch& watch, Nanos time);
   Status look_at_poll(Watch& watch, Nanos time);
+  Status look_at_roll(Watch& watch, Nanos time);
+  void report_roll(const Watch& watch, double seconds) const;
+  void see_to_roll();
+  void speak_for_those_left();
+  bool is_roll_over() noexcept;
+  Result<std::vector<Rank>> read_roll(const Call& call);
   void name_poll(const node::PollBoard::View& seen) noexcept;
   /// For how long a meeting has been waiting for members of this node.
   struct Late {
@@ -279,7 +310,7 @@ class Group {
   std::uint32_t block_;
   bool is_wide_ = false;  ///< has members on several nodes
   std::unique_ptr<node::LocalGroup> local_;
-  std::vector<node::Address> contacts_;
+  Ways ways_;
   std::unique_ptr<progress::Leader> leader_;    ///< of a wide group, on its leaders
   std::unique_ptr<progress::Speaker> speaker_;  ///< on who speaks for its node
 
@@ -298,6 +329,8 @@ class Group {
   std::uint64_t section_own_key_ = 0;  ///< not 0: of this member's call that succeeded with it
   node::SectionRing::Record section_room_;
   std::uint64_t splits_ = 0;
+  std::uint64_t rolls_ = 0;
+  Status left_behind_;         ///< this member has missed a roll call, and the others go on
   Nanos speaker_look_at_ = 0;  ///< of polls, which come often
   Nanos dead_look_at_ = 0;     ///< of the lookout
   std::function<void()> look_out_;

@@ -389,6 +389,7 @@ std::unique_ptr<progress::Speaker> Group::make_speaker(progress::Port& port,
   setup.node_of = std::move(lies.node_of);
   setup.grace = around_.config.grace;
   setup.is_successor = !own_address.empty();
+  setup.newcomers = ways_.newcomers;
   return std::make_unique<progress::Speaker>(port, *local_, std::move(setup), std::move(facts),
                                              std::move(own_address));
 }
@@ -396,7 +397,7 @@ std::unique_ptr<progress::Speaker> Group::make_speaker(progress::Port& port,
 /// Gets ready to speak for this node: that needs an own way to the other nodes.
 Status Group::stand_by() {
   const Layout lies = layout();
-  std::vector<node::Address> contacts = contacts_;
+  std::vector<node::Address> contacts = ways_.contacts;
   if (contacts.empty()) {
     contacts = node::decode_contacts(around_.page.contacts()).value_or(contacts);
   }
@@ -406,12 +407,17 @@ Status Group::stand_by() {
   Result<progress::Port*> port = around_.open_port();
   if (!port.ok()) return port.status();
   std::vector<Rank> lost;
+  std::vector<Rank> unknown;
   Result<std::vector<std::byte>> own = [&] {
     std::lock_guard lock((*port)->mutex());
     for (NodeIndex node = 0; node < lies.nodes.size(); ++node) {
       if (node == lies.self) continue;
       const Rank speaker = lies.speakers[node];
-      if (!(*port)->connect(speaker, contacts[node]).ok()) lost.push_back(speaker);
+      if (contacts[node].empty()) {
+        unknown.push_back(speaker);
+      } else if (!(*port)->connect(speaker, contacts[node]).ok()) {
+        lost.push_back(speaker);
+      }
     }
     return (*port)->address();
   }();
@@ -419,6 +425,7 @@ Status Group::stand_by() {
   speaker_ = make_speaker(**port, std::move(*own));
   std::lock_guard lock((*port)->mutex());
   for (const Rank rank : lost) speaker_->on_lost(rank);
+  for (const Rank rank : unknown) speaker_->miss_address_of(rank);
   return {};
 }
 

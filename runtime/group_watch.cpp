@@ -26,7 +26,7 @@ Status Group::look(Watch& watch) {
     const Nanos standard = is_section ? kNever : around_.config.timeout;
     watch.deadline = after(watch.start, watch.call.timeout.value_or(standard));
     watch.next_report = after(watch.start, around_.config.report);
-    watch.next_life_sign = after(watch.start, kLifeSigns);
+    watch.next_life_sign = after(watch.start, watch.look_pause);
     watch.last_look = time;
   }
   // Stopped meanwhile, with the whole job perhaps (scontrol suspend): that is nobody's fault.
@@ -45,7 +45,8 @@ Status Group::look(Watch& watch) {
     std::lock_guard lock(around_.port->mutex());
     speaker_->on_idle(time);
   }
-  if (local_->is_broken()) return broken(watch.call);
+  const bool is_roll = watch.what == Watch::What::roll;
+  if (local_->is_broken() && !is_roll) return broken(watch.call);
   Status status;
   switch (watch.what) {
     case Watch::What::round:
@@ -56,6 +57,9 @@ Status Group::look(Watch& watch) {
       break;
     case Watch::What::poll:
       status = look_at_poll(watch, time);
+      break;
+    case Watch::What::roll:
+      status = look_at_roll(watch, time);
       break;
   }
   if (!status.ok()) return status;
@@ -212,6 +216,7 @@ std::string Group::whereabouts(const RankSet& ranks) const {
 void Group::report(const Watch& watch, Nanos time) const {
   const double seconds = static_cast<double>(time - watch.start) / kSecond;
   // One voice per node: the lowest member that is waiting.
+  if (watch.what == Watch::What::roll) return report_roll(watch, seconds);
   if (watch.what == Watch::What::poll) {
     log::warn("has waited {:.3g} s at {} for other nodes to say how far they are", seconds,
               watch.call.text());

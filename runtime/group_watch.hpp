@@ -10,11 +10,12 @@ inline constexpr Nanos kLifeSigns = 500 * kMillisecond;
 
 struct Group::Watch {
   const Call& call;
-  enum class What { round, section, poll };
-  What what;             ///< the end of the round, of the first's section, or of a hold
+  enum class What { round, section, poll, roll };
+  What what;             ///< the end of the round, the first's section, a hold, or a roll call
   Attempt attempt{};     ///< of the section
   bool retries = false;  ///< the next member tries if its first fails
   bool is_turn = false;  ///< it is this member's own: the wait is for leave to begin
+  Nanos look_pause = kLifeSigns;  ///< between two looks at processes
   Nanos start = 0;
   Nanos deadline = 0;  ///< 0: not computed yet
   Nanos next_report = 0;
@@ -22,7 +23,7 @@ struct Group::Watch {
   Nanos last_look = 0;
   bool is_test = false;      ///< looks once and does not wait
   bool is_said = false;      ///< visitors see that this member waits
-  bool has_expired = false;  ///< the leader was told; it now has time to ask the other nodes
+  bool has_expired = false;  ///< who can ask the other nodes was told, and now has time to
 };
 
 template <class Ready>

@@ -52,6 +52,8 @@ class Session {
 
   /// See lockstep_group_split(); nullptr where `colour` is LOCKSTEP_NO_GROUP.
   Result<Group*> split(Group& parent, std::uint32_t colour, const Call& call);
+  /// See lockstep_group_shrink().
+  Result<Group*> shrink(Group& group, const Call& call);
   /// Not for groups that a scope has made: they end with their parent.
   void free(Group* group);
   Scopes& scopes() noexcept { return scopes_; }
@@ -88,6 +90,8 @@ class Session {
   Status open_port();
   /// The same for who has to speak for its node since its leader is gone. Any thread.
   Result<progress::Port*> make_reachable();
+  /// The group of those who have answered.
+  Result<Group*> make_heir(Group& parent, const Group::Roll& roll, const Call& call);
   void release(Group* group);
   Status check_is_jobs(const Trigger* trigger) const;
   Result<bool> keep_in_record(Result<bool> fired);

@@ -383,10 +383,10 @@ class Session::Joiner {
       return {LOCKSTEP_E_BOOTSTRAP, "this node's page has no place for the job's groups"};
     }
     Result<std::unique_ptr<Group>> job =
-        Group::make(*session_.around_, kJobGroup, std::move(everybody), *job_block);
+        Group::make(*session_.around_, kJobGroup, std::move(everybody), *job_block, {});
     if (!job.ok()) return job.status();
     Result<std::unique_ptr<Group>> local =
-        Group::make(*session_.around_, kNodeGroup, members_, *node_block);
+        Group::make(*session_.around_, kNodeGroup, members_, *node_block, {});
     if (!local.ok()) return local.status();
     session_.job_ = std::move(*job);
     session_.local_ = std::move(*local);

@@ -4,18 +4,12 @@
 #include <fmt/format.h>
 
 #include "lockstep/lockstep.h"
-#include "runtime/base/hash.hpp"
+#include "runtime/child_id.hpp"
 #include "runtime/collect.hpp"
 #include "runtime/session.hpp"
 
 namespace lockstep {
 namespace {
-
-GroupId child_id(GroupId parent, std::uint64_t split, std::uint32_t colour) {
-  constexpr GroupId kReserved = 16;  // the job, the node, and room
-  const GroupId id = mix(mix(mix(parent) ^ split) ^ colour);
-  return id < kReserved || id == node::kClaimed ? id ^ (GroupId{1} << 40) : id;
-}
 
 /// A leader's card: the switches above it as text, a 0, its address.
 std::string_view switches_on(std::span<const std::byte> card) {
@@ -43,8 +37,8 @@ class Session::Splitter {
     std::unique_ptr<Group> group;
     Status made;
     if (is_member()) {
-      Result<std::unique_ptr<Group>> result =
-          Group::make(*session_.around_, id_, members_, *block_, std::move(contacts_));
+      Result<std::unique_ptr<Group>> result = Group::make(*session_.around_, id_, members_, *block_,
+                                                          {.contacts = std::move(contacts_)});
       if (result.ok()) {
         group = std::move(*result);
       } else {

@@ -35,8 +35,14 @@ enum class FrameType : std::uint8_t {
   poll_held = 12,     ///< `word`: the furthest poll
   poll_commit = 13,   ///< `word`: the poll in which all meet
   poll_receipt = 14,  ///< "I have it"
+  // Of who is left; the same, and the payload is who is missing.
+  roll_raise = 15,  ///< "members here call the roll"
+  roll_hold = 16,   ///< "say who is missing, once all others have come"
+  roll_held = 17,
+  roll_commit = 18,
+  roll_receipt = 19,
 };
-inline constexpr std::uint8_t kFrameTypeLast = 14;
+inline constexpr std::uint8_t kFrameTypeLast = 19;
 
 /// Flags of a frame; the meaning of each belongs to one type.
 enum : std::uint16_t {
@@ -52,8 +58,9 @@ enum : std::uint16_t {
   kFirstIsAlive = 2,    ///< outcome_answer: who goes first lives on this node
   kReceipt = 4,         ///< outcome_answer: your record has come
   kGoAhead = 8,         ///< outcome_answer: your attempt is not decided
-  kHeldCommitted = 1,   ///< poll_held: `word` is what was agreed on
-  kHeldOutdated = 2,    ///< poll_held: `word` is a higher ballot, to which this node is bound
+  kAtOnce = 1,          ///< raise, hold: wait for no member, and not for silent nodes
+  kHeldCommitted = 1,   ///< held: this is what was agreed on
+  kHeldOutdated = 2,    ///< held: `word` is a higher ballot, to which this node is bound
 };
 
 struct Frame {

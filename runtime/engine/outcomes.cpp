@@ -28,6 +28,9 @@ Outcomes::Outcomes(Setup setup, OutcomeStore& store)
     has_more_[node] = has_one[node];
     has_one[node] = true;
   }
+  for (const Newcomer& newcomer : setup_.newcomers) {
+    if (newcomer.node != setup_.self) welcomed_[newcomer.node] = newcomer;
+  }
 }
 
 Frame Outcomes::make(FrameType type, Attempt attempt) const noexcept {
@@ -406,6 +409,11 @@ void Outcomes::lose(NodeIndex node, Nanos now, Output& out) {
   give_up_on(node, now, out);
 }
 
+void Outcomes::miss_address(NodeIndex node, Nanos now, Output& out) {
+  unknown_.insert(node);
+  lose(node, now, out);
+}
+
 /// Questions do not wait for an answer that will not come.
 void Outcomes::give_up_on(NodeIndex node, Nanos now, Output& out) {
   if (!is_given_up(node, now)) return;
@@ -465,6 +473,7 @@ void Outcomes::welcome(const Newcomer& newcomer, Nanos now, Output& out) {
   if (setup_.speakers[node] == newcomer.rank && !lost_[node].is_lost) return;  // known
   setup_.speakers[node] = newcomer.rank;
   lost_[node].is_lost = false;
+  unknown_.erase(node);
   welcomed_[node] = newcomer;
   for (auto& [attempt, question] : questions_) {
     if (question.answered[node]) {

@@ -18,6 +18,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,8 +26,8 @@
 
 #include "runtime/base/attempt.hpp"
 #include "runtime/base/time.hpp"
+#include "runtime/engine/agreement.hpp"
 #include "runtime/engine/exchange.hpp"
-#include "runtime/engine/poll_agreement.hpp"
 
 namespace lockstep::engine {
 
@@ -51,6 +52,12 @@ class OutcomeStore {
 
 class Outcomes : public Presence {
  public:
+  /// A process that speaks for its node since the one before it was lost.
+  struct Newcomer {
+    NodeIndex node = 0;
+    Rank rank = 0;
+    std::string address;
+  };
   struct Setup {
     GroupId group;
     NodeIndex self;                  ///< this node within the group
@@ -59,6 +66,8 @@ class Outcomes : public Presence {
     std::vector<NodeIndex> node_of;  ///< of each member
     Nanos grace;                     ///< how long answers may take
     bool is_successor = false;       ///< of a speaker that died
+    /// Speakers whose address only those who speak for a node know: whoever comes later is told.
+    std::vector<Newcomer> newcomers{};
   };
 
   Outcomes(Setup setup, OutcomeStore& store);
@@ -78,13 +87,11 @@ class Outcomes : public Presence {
   bool receive(const Frame& frame, Nanos now, Output& out);
   /// `node` has lost its speaker; it has another if it says hello.
   void lose(NodeIndex node, Nanos now, Output& out);
+  /// Nobody has told this process yet where that node's speaker can be reached.
+  void miss_address(NodeIndex node, Nanos now, Output& out);
+  bool knows_all() const noexcept { return unknown_.empty(); }
 
-  /// A process that speaks for its node since the one before it was lost.
-  struct Newcomer {
-    NodeIndex node = 0;
-    Rank rank = 0;
-    std::string address;
-  };
+  const std::map<NodeIndex, Newcomer>& newcomers() const noexcept { return welcomed_; }
   /// This process is one: tells all others where it can be reached.
   void say_hello(std::string_view address, Output& out);
   /// Those who have said hello; they are to be connected, and then welcomed.
@@ -99,6 +106,8 @@ class Outcomes : public Presence {
   // Presence
   bool is_there(NodeIndex node) const noexcept override { return !lost_[node].is_lost; }
   bool is_given_up(NodeIndex node, Nanos now) const noexcept override;
+  /// Its only member spoke for it, and is lost.
+  bool is_empty(NodeIndex node) const noexcept { return lost_[node].is_lost && !has_more_[node]; }
   /// Something is under way that needs tick() soon.
   bool is_busy() const noexcept {
     return !questions_.empty() || !unconfirmed_.empty() || wanted_turn_.attempt.section != 0;
@@ -169,6 +178,7 @@ class Outcomes : public Presence {
   Setup setup_;
   OutcomeStore& store_;
   std::vector<Loss> lost_;
+  std::set<NodeIndex> unknown_;
   std::vector<bool> has_more_;  ///< per node: members beside its speaker
   std::map<Attempt, Inquiry> inquiries_;
   std::map<Attempt, Question> questions_;

@@ -11,6 +11,7 @@ LocalGroup::LocalGroup(Block block, std::uint32_t self, std::vector<std::uint32_
     : block_(block),
       sections_(block.sections, self),
       polls_(*block.poll, block.poll_lines, self),
+      rolls_(*block.roll, block.roll_marks.first(domain_of.size()), self),
       self_(self),
       domain_(domain_of[self]),
       domain_of_(std::move(domain_of)) {

@@ -15,6 +15,7 @@
 
 #include "runtime/node/page.hpp"
 #include "runtime/node/poll_board.hpp"
+#include "runtime/node/roll_board.hpp"
 #include "runtime/node/section_ring.hpp"
 #include "runtime/node/wait.hpp"
 
@@ -92,6 +93,7 @@ class LocalGroup {
   Epoch expired() const noexcept { return block_.fate->expired.load(std::memory_order_acquire); }
 
   PollBoard& polls() noexcept { return polls_; }
+  RollBoard& rolls() noexcept { return rolls_; }
 
   // -- sections
   SectionRing& sections() noexcept { return sections_; }
@@ -119,8 +121,8 @@ class LocalGroup {
     return block_.fate->speaker.load(std::memory_order_acquire);
   }
   /// Makes this member the speaker; false if there is another one by now.
-  bool replace_speaker(std::uint32_t gone) noexcept {
-    return block_.fate->speaker.compare_exchange_strong(gone, self_, std::memory_order_acq_rel);
+  bool replace_speaker(std::uint32_t present) noexcept {
+    return block_.fate->speaker.compare_exchange_strong(present, self_, std::memory_order_acq_rel);
   }
   /// Counts records that members other than the speaker have left in the ring to be sent.
   void note_published() noexcept;
@@ -138,6 +140,7 @@ class LocalGroup {
   Block block_;
   SectionRing sections_;
   PollBoard polls_;
+  RollBoard rolls_;
   std::uint32_t self_;
   std::uint32_t domain_;
   std::vector<std::uint32_t> domain_of_;

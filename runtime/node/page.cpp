@@ -37,7 +37,10 @@ BlockOffsets::BlockOffsets(std::uint32_t members, std::uint32_t domains) noexcep
   sections = combined + sizeof(VectorArea);
   poll = sections + kSectionSlots * sizeof(SectionSlot);
   poll_lines = poll + sizeof(PollState);
-  size = poll_lines + members * sizeof(PollLine);
+  roll = poll_lines + members * sizeof(PollLine);
+  roll_marks = roll + sizeof(RollState);
+  constexpr std::size_t kMarksPerLine = kLine / sizeof(std::uint64_t);
+  size = roll_marks + (members + kMarksPerLine - 1) / kMarksPerLine * kLine;
 }
 
 std::size_t Page::block_at(std::uint32_t index, std::uint32_t members,
@@ -119,6 +122,8 @@ Block Page::block(std::uint32_t index) const noexcept {
   take(block.sections, at.sections, kSectionSlots);
   take_one(block.poll, at.poll);
   take(block.poll_lines, at.poll_lines, members);
+  take_one(block.roll, at.roll);
+  take(block.roll_marks, at.roll_marks, members);
   return block;
 }
 

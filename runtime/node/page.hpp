@@ -23,7 +23,7 @@
 namespace lockstep::node {
 
 inline constexpr std::uint64_t kPageMagic = 0x3130'6567'6170'4b4cu;  // "LKpage01" as bytes
-inline constexpr std::uint32_t kPageVersion = 4;
+inline constexpr std::uint32_t kPageVersion = 5;
 inline constexpr std::size_t kLine = 64;
 inline constexpr std::uint32_t kBlocksMax = 66;     ///< job, node, and 64 groups of splits
 inline constexpr std::uint32_t kMembersMax = 4096;  ///< ranks of one job on one node
@@ -31,6 +31,7 @@ inline constexpr std::uint32_t kSectionSlots = 64;  ///< how far a first may run
 inline constexpr std::size_t kSiteMax = 184;        ///< bytes of a site's text
 inline constexpr std::size_t kOutcomeMax = 1000;    ///< bytes of an outcome record
 inline constexpr std::size_t kVerdictRoom = 1024;
+inline constexpr std::size_t kRollRanges = 128;  ///< of members that are missing in a roll call
 
 /// A number that a process sleeps on. Padded by its owner.
 struct Bell {
@@ -112,13 +113,27 @@ struct alignas(kLine) PollState {
   std::atomic<std::uint64_t> state;
   Bell bell;
   // Between nodes: what the node's speaker has promised and committed, for who comes after it.
-  std::atomic<std::uint64_t> agreement;  ///< number of the last commit
+  std::atomic<std::uint64_t> agreement;            ///< number of the last commit
   std::array<std::atomic<std::uint64_t>, 2> fire;  ///< of the last two, by their number's parity
   std::atomic<std::uint64_t> promise;
   Bell call;  ///< rings for the speaker's lookout when something is set
   std::uint64_t reserved;
 };
 static_assert(sizeof(PollState) == kLine);
+
+/// Who is left; see roll_board.hpp.
+struct alignas(kLine) RollState {
+  std::atomic<std::uint64_t> hurried;  ///< number of a roll call that waits for nobody any more
+  std::atomic<std::uint64_t> heir;     ///< number of a roll call, and the block of its group
+  Bell bell;
+  // Between nodes: what the node's speaker has promised and committed, for who comes after it.
+  std::atomic<std::uint64_t> agreement;  ///< number of the last commit
+  std::atomic<std::uint64_t> promise;
+  std::array<std::atomic<std::uint64_t>, 2> count;  ///< of ranges, by the number's parity
+  std::uint64_t reserved;
+  std::array<std::array<std::atomic<std::uint64_t>, kRollRanges>, 2> missing;  ///< packed ranges
+};
+static_assert(sizeof(RollState) == kLine + 2 * kRollRanges * sizeof(std::uint64_t));
 
 /// Written rarely, read at every call: has this group failed?
 struct alignas(kLine) Fate {
@@ -206,7 +221,7 @@ static_assert(sizeof(PageHead) == 5 * kLine + sizeof(request::Box));
 struct BlockOffsets {
   BlockOffsets(std::uint32_t members, std::uint32_t domains) noexcept;
   std::size_t gate, fate, verdict, gathers, releases, cells, sites, vectors, combined, sections;
-  std::size_t poll, poll_lines;
+  std::size_t poll, poll_lines, roll, roll_marks;
   std::size_t size;
 };
 
@@ -225,6 +240,8 @@ struct Block {
   std::span<SectionSlot> sections;
   PollState* poll = nullptr;
   std::span<PollLine> poll_lines;  ///< one per member
+  RollState* roll = nullptr;
+  std::span<std::atomic<std::uint64_t>> roll_marks;  ///< one per member
 };
 
 /// The mapping of a page. Move-only; unmaps when destroyed.

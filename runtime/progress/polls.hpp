@@ -2,43 +2,51 @@
 // nodes on one side, the board in the node's page on the other.
 #pragma once
 
-#include "runtime/engine/poll_agreement.hpp"
+#include <algorithm>
+
+#include "runtime/engine/agreement.hpp"
 #include "runtime/node/poll_board.hpp"
 
 namespace lockstep::progress {
 
-class Polls final : public engine::PollStore {
+class Polls final : public engine::AgreementStore {
  public:
-  Polls(node::PollBoard& board, const engine::PollAgreement::Setup& setup,
+  Polls(node::PollBoard& board, const engine::Agreement::Setup& setup,
         const engine::Presence& presence)
       : board_(board), agreement_(setup, *this, presence) {}
 
-  engine::PollAgreement& between() noexcept { return agreement_; }
+  engine::Agreement& between() noexcept { return agreement_; }
   bool is_busy() const noexcept { return agreement_.is_busy(); }
   /// This process speaks for its node since now.
   void take_over() noexcept { board_.repair(); }
 
-  // PollStore
+  // AgreementStore
   std::uint64_t agreement() const override { return board_.agreement(); }
-  std::uint64_t fire() const override { return board_.agreed_fire(); }
+  Value agreed() const override { return {board_.agreed_fire(), {}}; }
   engine::Ballot promise() const override { return engine::Ballot::unpacked(board_.promise()); }
   void promise(engine::Ballot ballot) override { board_.promise(ballot.packed()); }
-  bool wants() const override {
+  Wish wants() const override {
     const node::PollBoard::Phase phase = board_.look().phase;
-    if (phase == node::PollBoard::Phase::held) return true;
-    return phase == node::PollBoard::Phase::wanted && board_.has_pollers();
+    const bool is_wanted = phase == node::PollBoard::Phase::wanted && board_.has_pollers();
+    return phase == node::PollBoard::Phase::held || is_wanted ? Wish::some : Wish::none;
   }
-  std::uint64_t hold(std::uint64_t agreement) override {
+  std::optional<Value> hold(std::uint64_t agreement, bool /*at_once*/) override {
     board_.hold(agreement);
-    return board_.furthest();
+    return Value{board_.furthest(), {}};
   }
-  void commit(std::uint64_t agreement, std::uint64_t fire) override {
-    board_.commit(agreement, fire);
+  void commit(std::uint64_t agreement, const Value& fire) override {
+    board_.commit(agreement, fire.word);
   }
+  void add(Value& furthest, const Value& here) const override {
+    furthest.word = std::max(furthest.word, here.word);
+  }
+  void leave_out(Value& /*furthest*/, NodeIndex /*node*/) const override {}
+  /// All meet in a poll that nobody has reached.
+  Value conclude(Value furthest) const override { return {furthest.word + 1, {}}; }
 
  private:
   node::PollBoard& board_;
-  engine::PollAgreement agreement_;
+  engine::Agreement agreement_;
 };
 
 }  // namespace lockstep::progress

@@ -25,6 +25,9 @@ constexpr int kSoonMs = 1;
 /// connects on first use, often just then, and UCX 1.13 aborts a process whose peer goes away in
 /// the middle.
 constexpr Nanos kParting = 200 * kMillisecond;
+/// Frames that are kept for groups that may come: a few for each of some hundred nodes. What is
+/// left over of groups that have gone makes room for them.
+constexpr std::size_t kEarlyMax = 1024;
 
 }  // namespace
 
@@ -96,6 +99,24 @@ void Port::listen(GroupId group, Listener* listener) {
   listeners_[group] = listener;
   // The transport tells a loss once, perhaps before this listener was there.
   for (const Rank rank : lost_) listener->on_lost(rank);
+  std::deque<Early> early;
+  std::swap(early, early_);
+  for (Early& one : early) {
+    if (one.frame.group == group) {
+      listener->on_frame(one.frame);
+    } else {
+      early_.push_back(std::move(one));
+    }
+  }
+}
+
+void Port::keep_early(const engine::Frame& frame) {
+  if (early_.size() == kEarlyMax) {
+    early_.pop_front();
+    counters_.add(Counter::frames_rejected);
+  }
+  Early& kept = early_.emplace_back(Early{frame, {frame.payload.begin(), frame.payload.end()}});
+  kept.frame.payload = kept.payload;
 }
 
 void Port::post(Rank rank, const engine::Frame& frame) {
@@ -150,7 +171,7 @@ void Port::deliver(void* context, const void* frame, std::size_t length) {
   port.note(*decoded);
   const auto found = port.listeners_.find(decoded->group);
   if (found == port.listeners_.end()) {
-    port.counters_.add(Counter::frames_rejected);
+    port.keep_early(*decoded);
     return;
   }
   found->second->on_frame(*decoded);

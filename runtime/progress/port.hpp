@@ -8,6 +8,7 @@
 
 #include <array>
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -60,7 +61,7 @@ class Port {
 
   std::mutex& mutex() noexcept { return mutex_; }
   // -- with the mutex held
-  /// Also hears of the ranks that were lost before.
+  /// Also hears of the ranks that were lost before, and what has come for the group too early.
   void listen(GroupId group, Listener* listener);
   void unlisten(GroupId group) { listeners_.erase(group); }
   /// Sends, or queues what the transport has no room for.
@@ -88,7 +89,14 @@ class Port {
   Port(std::unique_ptr<plugin::Plugin> plugin, Counters& counters)
       : plugin_(std::move(plugin)), counters_(counters) {}
 
+  /// A frame for a group that is not known yet: others may have made it, and be in its first round.
+  struct Early {
+    engine::Frame frame;
+    std::vector<std::byte> payload;
+  };
+
   static void deliver(void* context, const void* frame, std::size_t length);
+  void keep_early(const engine::Frame& frame);
   static void lost(void* context, std::uint32_t peer);
   void note(const engine::Frame& frame);
   void flush();
@@ -105,6 +113,7 @@ class Port {
   std::mutex mutex_;
   std::map<GroupId, Listener*> listeners_;
   std::vector<Rank> lost_;     ///< each once: a lost rank does not come back
+  std::deque<Early> early_;    ///< the oldest first
   std::vector<Queued> queue_;  ///< keeps its memory: no allocation once it has grown
   std::size_t queue_head_ = 0;
   bool is_polling_ = false;

@@ -13,9 +13,11 @@ static_assert(node::kOutcomeMax >= engine::kOutcomeRecordMax);
 
 namespace {
 
-engine::PollAgreement::Setup poll_setup(const engine::Outcomes::Setup& setup) {
-  return {setup.group, setup.speakers[setup.self], setup.self,
-          static_cast<NodeIndex>(setup.speakers.size()), setup.grace};
+engine::Agreement::Setup agreement_setup(const engine::Outcomes::Setup& setup,
+                                         engine::FrameType first) {
+  return {setup.group, setup.speakers[setup.self],
+          setup.self,  static_cast<NodeIndex>(setup.speakers.size()),
+          setup.grace, first};
 }
 
 }  // namespace
@@ -26,9 +28,11 @@ Speaker::Speaker(Port& port, LocalGroup& local, engine::Outcomes::Setup setup, F
       local_(local),
       facts_(std::move(facts)),
       outcomes_(std::move(setup), *this),
-      polls_(local.polls(), poll_setup(outcomes_.setup()), outcomes_),
-      own_address_(std::move(own_address)),
-      is_speaker_(own_address_.empty()) {
+      polls_(local.polls(), agreement_setup(outcomes_.setup(), engine::FrameType::poll_raise),
+             outcomes_),
+      rolls_(local.rolls(), agreement_setup(outcomes_.setup(), engine::FrameType::roll_raise),
+             outcomes_, facts_.is_gone),
+      own_address_(std::move(own_address)) {
   std::lock_guard lock(port.mutex());
   port.listen(outcomes_.setup().group, this);
 }
@@ -36,7 +40,7 @@ Speaker::Speaker(Port& port, LocalGroup& local, engine::Outcomes::Setup setup, F
 Speaker::~Speaker() {
   std::lock_guard lock(port_.mutex());
   // What was posted arrives: the transport is closed in order.
-  if (is_speaker_) {
+  if (is_speaker()) {
     for (const node::SectionRing::Record& record : local_.sections().all()) release(record.attempt);
   }
   port_.unlisten(outcomes_.setup().group);
@@ -76,9 +80,11 @@ void Speaker::grant_turn() {
 }
 
 void Speaker::try_to_take_over() {
-  const std::uint32_t speaker = local_.speaker();
-  if (is_speaker_ || !facts_.is_gone(speaker) || !local_.replace_speaker(speaker)) return;
-  is_speaker_ = true;
+  if (!is_speaker() && facts_.is_gone(local_.speaker())) take_over();
+}
+
+void Speaker::take_over() {
+  if (is_speaker() || !local_.replace_speaker(local_.speaker())) return;
   polls_.take_over();
   const auto* const address = reinterpret_cast<const char*>(own_address_.data());
   outcomes_.say_hello({address, own_address_.size()}, output_);
@@ -101,16 +107,17 @@ void Speaker::send_left_over() {
 }
 
 bool Speaker::is_settled() const {
-  if (!is_speaker_ && !facts_.is_gone(local_.speaker())) return true;
+  if (!is_speaker() && !facts_.is_gone(local_.speaker())) return true;
   return !outcomes_.is_busy() && !has_left_over();
 }
 
 void Speaker::on_frame(const engine::Frame& frame) {
-  if (!is_speaker_) return;
-  if (engine::PollAgreement::is_for(frame.type)) {
+  if (!is_speaker()) return;
+  for (engine::Agreement* const agreement : {&polls_.between(), &rolls_.between()}) {
+    if (!agreement->is_for(frame.type)) continue;
     const auto from = outcomes_.node_of(frame.sender);
     if (!from || *from == outcomes_.setup().self) return;  // who has said hello says it again
-    polls_.between().receive(*from, frame, now(), output_);
+    agreement->receive(*from, frame, now(), output_);
     send();
     return;
   }
@@ -130,18 +137,23 @@ void Speaker::welcome_newcomers() {
 }
 
 void Speaker::on_lost(Rank rank) {
-  const std::vector<Rank>& speakers = outcomes_.setup().speakers;
-  const auto found = std::find(speakers.begin(), speakers.end(), rank);
-  if (found == speakers.end()) return;
-  outcomes_.lose(static_cast<NodeIndex>(found - speakers.begin()), now(), output_);
+  const auto node = outcomes_.node_of(rank);
+  if (!node) return;
+  outcomes_.lose(*node, now(), output_);
   send();
   local_.ring_sections();  // who waits may know more now
 }
 
+void Speaker::miss_address_of(Rank rank) {
+  if (const auto node = outcomes_.node_of(rank)) outcomes_.miss_address(*node, now(), output_);
+  send();
+}
+
 bool Speaker::on_idle(Nanos now) {
   // At the end of a job all leave, and nobody has anything to say any more.
-  if (!is_speaker_ && (is_on_duty_ || has_left_over() || polls_.wants())) try_to_take_over();
-  if (!is_speaker_) return false;
+  const bool polls_wait = polls_.wants() != engine::AgreementStore::Wish::none;
+  if (!is_speaker() && (is_on_duty_ || has_left_over() || polls_wait)) try_to_take_over();
+  if (!is_speaker()) return false;
   welcome_newcomers();
   if (const std::uint64_t published = local_.published(); published != published_) {
     published_ = published;
@@ -149,10 +161,12 @@ bool Speaker::on_idle(Nanos now) {
   }
   if (const auto inquiry = local_.take_inquiry()) inquire(*inquiry);
   outcomes_.tick(now, output_);
-  polls_.between().tick(now, output_);
-  send();
+  for (engine::Agreement* const agreement : {&polls_.between(), &rolls_.between()}) {
+    agreement->tick(now, output_);
+    send();
+  }
   grant_turn();
-  return outcomes_.is_busy() || polls_.is_busy();
+  return outcomes_.is_busy() || polls_.is_busy() || rolls_.is_busy();
 }
 
 std::optional<engine::OutcomeStore::Kept> Speaker::find(Attempt attempt) const {

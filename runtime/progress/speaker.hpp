@@ -1,7 +1,7 @@
 // Who speaks for a node in a group on several: passes the outcomes of sections on, agrees with the
-// others on where polls meet, asks and answers for its members. A speaker that dies has a
-// successor: the lowest member that is left says hello to the other nodes. A rank that goes first
-// after another one is ready for that while it works, since the others may be away.
+// others on where polls meet and on who is left, asks and answers for its members. A speaker that
+// dies has a successor: the lowest member that is left says hello to the other nodes. A rank that
+// goes first after another one is ready for that while it works, since the others may be away.
 //
 // Driven like the leader of rounds: by a caller's own thread in a wait, else by the port's thread.
 #pragma once
@@ -15,6 +15,7 @@
 #include "runtime/node/local_group.hpp"
 #include "runtime/progress/polls.hpp"
 #include "runtime/progress/port.hpp"
+#include "runtime/progress/rolls.hpp"
 
 namespace lockstep::progress {
 
@@ -39,11 +40,23 @@ class Speaker final : public Listener, public engine::OutcomeStore {
   /// A member here has ended its section; its record is in the ring.
   void publish(Attempt attempt, std::string_view record);
   void inquire(const node::LocalGroup::Inquiry& inquiry);
-  bool is_speaker() const noexcept { return is_speaker_; }
+  bool is_speaker() const noexcept { return local_.speaker() == local_.self(); }
+  /// Who speaks for a node of the group, as far as is known here; nobody: it is lost.
+  std::optional<Rank> speaker_of(NodeIndex node) const {
+    if (!outcomes_.is_there(node)) return std::nullopt;
+    return outcomes_.setup().speakers[node];
+  }
   /// While a member goes first here: there has to be a speaker.
   void set_on_duty(bool is_on_duty) noexcept { is_on_duty_ = is_on_duty; }
+  /// See Outcomes::miss_address().
+  void miss_address_of(Rank rank);
+  const std::map<NodeIndex, engine::Outcomes::Newcomer>& newcomers() const noexcept {
+    return outcomes_.newcomers();
+  }
   /// Becomes the speaker if there is none any more.
   void try_to_take_over();
+  /// Becomes the speaker. One that lives notices at its next frame.
+  void take_over();
   bool is_unconfirmed() const noexcept { return outcomes_.is_busy(); }
   /// Nothing of this node waits to be known elsewhere, as far as this process has to see to it.
   bool is_settled() const;
@@ -70,9 +83,9 @@ class Speaker final : public Listener, public engine::OutcomeStore {
   Facts facts_;
   engine::Outcomes outcomes_;
   Polls polls_;
+  Rolls rolls_;
   engine::Output output_;
   std::vector<std::byte> own_address_;
-  bool is_speaker_;
   bool is_on_duty_ = false;
   std::optional<Attempt> wanted_turn_;
   std::uint64_t published_ = 0;  ///< as far as this process has sent

@@ -35,33 +35,40 @@ struct PollCluster::View final : engine::Presence {
 };
 
 /// The page, and whoever speaks for the node.
-struct PollCluster::Node final : engine::PollStore {
+struct PollCluster::Node final : engine::AgreementStore {
   Node(const PollCluster& cluster, Rank first)
       : lines(new node::PollLine[cluster.scenario_.ranks_per_node]()),
         view(cluster),
         speaker(first) {}
 
   std::uint64_t agreement() const override { return board->agreement(); }
-  std::uint64_t fire() const override { return board->agreed_fire(); }
+  Value agreed() const override { return {board->agreed_fire(), {}}; }
   engine::Ballot promise() const override { return engine::Ballot::unpacked(board->promise()); }
   void promise(engine::Ballot ballot) override { board->promise(ballot.packed()); }
-  bool wants() const override {
+  Wish wants() const override {
     const PollBoard::Phase phase = board->look().phase;
-    return phase == PollBoard::Phase::held ||
-           (phase == PollBoard::Phase::wanted && board->has_pollers());
+    const bool is_wanted = phase == PollBoard::Phase::wanted && board->has_pollers();
+    return phase == PollBoard::Phase::held || is_wanted ? Wish::some : Wish::none;
   }
-  std::uint64_t hold(std::uint64_t number) override {
+  std::optional<Value> hold(std::uint64_t number, bool /*at_once*/) override {
     board->hold(number);
-    return board->furthest();
+    return Value{board->furthest(), {}};
   }
-  void commit(std::uint64_t number, std::uint64_t fire) override { board->commit(number, fire); }
+  void commit(std::uint64_t number, const Value& fire) override {
+    board->commit(number, fire.word);
+  }
+  void add(Value& furthest, const Value& here) const override {
+    furthest.word = std::max(furthest.word, here.word);
+  }
+  void leave_out(Value& /*furthest*/, NodeIndex /*node*/) const override {}
+  Value conclude(Value furthest) const override { return {furthest.word + 1, {}}; }
 
   node::PollState state{};
   std::unique_ptr<node::PollLine[]> lines;
   View view;
   Rank speaker;
   PollBoard* board = nullptr;  ///< the speaker's
-  std::unique_ptr<engine::PollAgreement> agreement_;
+  std::unique_ptr<engine::Agreement> agreement_;
   engine::Output output;
   Nanos next_tick = 0;
 };
@@ -274,8 +281,8 @@ void PollCluster::see_to_speaker(Rank rank) {
   here.speaker = rank;
   here.board = &ranks_[rank]->board;
   here.board->repair();
-  here.agreement_ = std::make_unique<engine::PollAgreement>(
-      engine::PollAgreement::Setup{1, rank, node, scenario_.nodes, 2 * kSecond}, here, here.view);
+  here.agreement_ = std::make_unique<engine::Agreement>(
+      engine::Agreement::Setup{1, rank, node, scenario_.nodes, 2 * kSecond}, here, here.view);
   if (is_first) return;
   for (NodeIndex other = 0; other < scenario_.nodes; ++other) {
     if (other == node) continue;

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/engine/poll_agreement.hpp"
+#include "runtime/engine/agreement.hpp"
 #include "tests/sim/network.hpp"
 
 namespace lockstep::sim {

@@ -147,8 +147,34 @@ LOCKSTEP_API lockstep_status_t lockstep_group_split(lockstep_group_t parent, uin
                                                     const lockstep_call_t *call,
                                                     lockstep_group_t *group_p);
 
-/** Gives a group made by split back. Local. NULL is allowed; the job and the node's group are the
- * session's and are left alone. */
+/** The group of those who are left: after a call that has returned LOCKSTEP_E_LOST or
+ * LOCKSTEP_E_DEADLINE the survivors call this and go on. Collective over them; needs no round of
+ * the group, which may be broken, and leaves it as it is.
+ *
+ * Every member that lives has to come, and is waited for until the time limit of the first of them
+ * has passed; who has not come then is left out, and told so when it comes. All who are left get
+ * the same group, in the ranks' old order, with triggers and sections of its own, and stream
+ * barriers in memory of their own. If one more is lost meanwhile, it is done again, in the group
+ * that was made.
+ *
+ * A process that has ended, and was reaped, is noticed within some 20 ms. Of a node whose processes
+ * have all ended, or which nobody can reach, that is not known: it costs the time limit.
+ * Nodes that are cut off from each other, and both go on, do so apart.
+ *
+ * @param group_p  Gets the new group; to be given back by lockstep_group_free().
+ * @return LOCKSTEP_OK, be it that this process alone is left.
+ *         LOCKSTEP_E_LOST: the others go on without this process, which came too late; end it.
+ *         LOCKSTEP_E_DEADLINE: the nodes have not agreed in time.
+ *         LOCKSTEP_E_LIMIT: no room for another group on this node (64 at a time), or those who are
+ *         missing are more than 128 separate runs of members.
+ *         LOCKSTEP_E_UNSUPPORTED: on several nodes, over a transport without frames (pmix_fence).
+ *         LOCKSTEP_E_BUSY: this member has arrived in a round and not waited for it. */
+LOCKSTEP_API lockstep_status_t lockstep_group_shrink(lockstep_group_t group,
+                                                     const lockstep_call_t *call,
+                                                     lockstep_group_t *group_p);
+
+/** Gives a group made by split or shrink back. Local. NULL is allowed; the job and the node's group
+ * are the session's and are left alone. */
 LOCKSTEP_API void lockstep_group_free(lockstep_group_t group);
 
 /** This process in the group: 0 .. size-1. */

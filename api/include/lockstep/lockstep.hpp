@@ -300,6 +300,14 @@ class Group {
     return Group(group, true);
   }
 
+  /// The group of those who are left, after a call has thrown BrokenGroup. Collective over them.
+  Group shrink(const Options& options = {}, const Where& where = Where::current()) {
+    const lockstep_call_t call = options.at(where);
+    lockstep_group_t group = nullptr;
+    detail::check(lockstep_group_shrink(handle_.get(), &call, &group));
+    return Group(group, true);
+  }
+
   /// The group's trigger of that name: trigger("stop").set("loss is not finite"). Local; asked
   /// again, the same one.
   Trigger trigger(const std::string& name, const TriggerOptions& options = {}) {

@@ -32,8 +32,9 @@ TEST(Page, SizesArePinned) {
   EXPECT_EQ(sizeof(VectorArea), 1024u);
   EXPECT_EQ(sizeof(PollState), 64u);
   EXPECT_EQ(sizeof(PollLine), 64u);
+  EXPECT_EQ(sizeof(RollState), 2112u);
   EXPECT_EQ(sizeof(Bell), 8u);
-  EXPECT_EQ(kPageVersion, 4u);
+  EXPECT_EQ(kPageVersion, 5u);
 }
 
 TEST(Page, OffsetsArePinned) {
@@ -66,6 +67,10 @@ TEST(Page, AtomicsNeedNoLockAndHaveTheSizeOfTheirValue) {
   EXPECT_EQ(sizeof(std::atomic<std::uint32_t>), 4u) << "a futex is 32 bits wide";
 }
 
+std::span<std::byte> whole_lines(std::span<std::byte> area) {
+  return {area.data(), (area.size() + kLine - 1) / kLine * kLine};
+}
+
 /// All areas of a block as ranges of bytes.
 std::vector<std::span<std::byte>> areas_of(const Block& block) {
   const auto bytes = [](auto& one) { return std::as_writable_bytes(std::span(&one, 1)); };
@@ -81,7 +86,9 @@ std::vector<std::span<std::byte>> areas_of(const Block& block) {
           bytes(*block.combined),
           std::as_writable_bytes(block.sections),
           bytes(*block.poll),
-          std::as_writable_bytes(block.poll_lines)};
+          std::as_writable_bytes(block.poll_lines),
+          bytes(*block.roll),
+          whole_lines(std::as_writable_bytes(block.roll_marks))};
 }
 
 TEST(Page, AreasAreAlignedDisjointAndInside) {

@@ -1,33 +1,46 @@
 // One node's part in agreeing on a poll: what it answers, what it refuses, and when it commits.
-#include "runtime/engine/poll_agreement.hpp"
+#include "runtime/engine/agreement.hpp"
+
+#include <algorithm>
 
 #include <gtest/gtest.h>
 
 namespace lockstep::engine {
 namespace {
 
-struct Page final : PollStore {
+struct Page final : AgreementStore {
   std::uint64_t number = 0;
   std::uint64_t poll = 0;
   Ballot promised;
   std::uint64_t held = 0;
   std::uint64_t furthest = 10;
   bool is_wanted = false;
+  bool is_hurried = false;
+  bool is_ready = true;  ///< else it has a part only when it has to
 
   std::uint64_t agreement() const override { return number; }
-  std::uint64_t fire() const override { return poll; }
+  Value agreed() const override { return {poll, {}}; }
   Ballot promise() const override { return promised; }
   void promise(Ballot ballot) override { promised = ballot; }
-  bool wants() const override { return is_wanted; }
-  std::uint64_t hold(std::uint64_t agreement) override {
-    held = agreement;
-    return furthest;
+  Wish wants() const override {
+    return !is_wanted ? Wish::none : is_hurried ? Wish::at_once : Wish::some;
   }
-  void commit(std::uint64_t agreement, std::uint64_t fire) override {
+  std::optional<Value> hold(std::uint64_t agreement, bool at_once) override {
+    if (!is_ready && !at_once) return std::nullopt;
+    held = agreement;
+    return Value{furthest, {}};
+  }
+  void commit(std::uint64_t agreement, const Value& value) override {
     number = agreement;
-    poll = fire;
+    poll = value.word;
     is_wanted = false;
   }
+  void add(Value& sum, const Value& part) const override {
+    sum.word = std::max(sum.word, part.word);
+  }
+  /// Recognizable: 100 and more for every node left out.
+  void leave_out(Value& sum, NodeIndex node) const override { sum.word += 100 + node; }
+  Value conclude(Value sum) const override { return {sum.word + 1, {}}; }
 };
 
 struct Nodes final : Presence {
@@ -36,10 +49,10 @@ struct Nodes final : Presence {
   bool is_given_up(NodeIndex node, Nanos) const override { return lost[node]; }
 };
 
-class Agreement : public testing::Test {
+class Agreements : public testing::Test {
  protected:
   /// Speaks for this of three nodes.
-  PollAgreement speaker(NodeIndex node) { return {{7, node, node, 3, kSecond}, page, nodes}; }
+  Agreement speaker(NodeIndex node) { return {{7, node, node, 3, kSecond}, page, nodes}; }
   static Frame frame(FrameType type, std::uint64_t number, Ballot ballot, std::uint64_t word = 0) {
     Frame made;
     made.type = type;
@@ -67,8 +80,8 @@ class Agreement : public testing::Test {
 
 constexpr Ballot kFirst{1, 0};
 
-TEST_F(Agreement, ACoordinatorAsksTellsAndCommitsOnceAnotherNodeHasIt) {
-  PollAgreement zero = speaker(0);
+TEST_F(Agreements, ACoordinatorAsksTellsAndCommitsOnceAnotherNodeHasIt) {
+  Agreement zero = speaker(0);
   zero.tick(0, out);
   EXPECT_EQ(sent(), "");
   page.is_wanted = true;
@@ -90,8 +103,8 @@ TEST_F(Agreement, ACoordinatorAsksTellsAndCommitsOnceAnotherNodeHasIt) {
   EXPECT_FALSE(zero.is_busy());
 }
 
-TEST_F(Agreement, WhatIsNotAnsweredIsSaidAgainToThoseWhoHaveNot) {
-  PollAgreement zero = speaker(0);
+TEST_F(Agreements, WhatIsNotAnsweredIsSaidAgainToThoseWhoHaveNot) {
+  Agreement zero = speaker(0);
   page.is_wanted = true;
   zero.tick(0, out);
   zero.receive(1, frame(FrameType::poll_held, 1, kFirst, 5), 1, out);
@@ -105,8 +118,8 @@ TEST_F(Agreement, WhatIsNotAnsweredIsSaidAgainToThoseWhoHaveNot) {
   EXPECT_EQ(sent(), "13>1") << "without the node that is lost";
 }
 
-TEST_F(Agreement, AnotherNodeTellsTheCoordinatorWhatItWants) {
-  PollAgreement one = speaker(1);
+TEST_F(Agreements, AnotherNodeTellsTheCoordinatorWhatItWants) {
+  Agreement one = speaker(1);
   page.is_wanted = true;
   one.tick(0, out);
   EXPECT_EQ(sent(), "10>0");
@@ -117,8 +130,8 @@ TEST_F(Agreement, AnotherNodeTellsTheCoordinatorWhatItWants) {
   EXPECT_EQ(sent(), "11>2") << "it coordinates itself now";
 }
 
-TEST_F(Agreement, ANodeIsBoundByItsPromise) {
-  PollAgreement two = speaker(2);
+TEST_F(Agreements, ANodeIsBoundByItsPromise) {
+  Agreement two = speaker(2);
   two.receive(0, frame(FrameType::poll_hold, 1, {1, 0}), 0, out);
   EXPECT_EQ(out.back().frame.word, 10u);
   two.receive(1, frame(FrameType::poll_hold, 1, {2, 1}), 0, out);
@@ -133,8 +146,8 @@ TEST_F(Agreement, ANodeIsBoundByItsPromise) {
   EXPECT_EQ(out.back().frame.type, FrameType::poll_receipt);
 }
 
-TEST_F(Agreement, WhoHasCommittedSaysSoToTheNextCoordinator) {
-  PollAgreement two = speaker(2);
+TEST_F(Agreements, WhoHasCommittedSaysSoToTheNextCoordinator) {
+  Agreement two = speaker(2);
   two.receive(0, frame(FrameType::poll_commit, 1, {1, 0}, 30), 0, out);
   two.receive(1, frame(FrameType::poll_hold, 1, {2, 1}), 0, out);
   EXPECT_EQ(out.back().frame.flags, kHeldCommitted);
@@ -142,9 +155,9 @@ TEST_F(Agreement, WhoHasCommittedSaysSoToTheNextCoordinator) {
   EXPECT_EQ(page.held, 0u);
 }
 
-TEST_F(Agreement, WhatIsCommittedSomewhereIsTheResult) {
+TEST_F(Agreements, WhatIsCommittedSomewhereIsTheResult) {
   nodes.lost[0] = true;
-  PollAgreement one = speaker(1);
+  Agreement one = speaker(1);
   page.is_wanted = true;
   page.furthest = 40;
   one.tick(0, out);
@@ -156,12 +169,12 @@ TEST_F(Agreement, WhatIsCommittedSomewhereIsTheResult) {
   EXPECT_EQ(page.poll, 30u) << "not 41";
 }
 
-TEST_F(Agreement, ANewCoordinatorFirstSpreadsTheLastAgreement) {
+TEST_F(Agreements, ANewCoordinatorFirstSpreadsTheLastAgreement) {
   page.number = 4;
   page.poll = 99;
   page.is_wanted = true;
   nodes.lost[0] = true;
-  PollAgreement one = speaker(1);
+  Agreement one = speaker(1);
   one.tick(0, out);
   ASSERT_EQ(out.size(), 1u);
   EXPECT_EQ(out[0].frame.epoch, 4u);
@@ -175,9 +188,9 @@ TEST_F(Agreement, ANewCoordinatorFirstSpreadsTheLastAgreement) {
 
 /// What its predecessor said last may come when it has begun: it has promised more than it asks
 /// for.
-TEST_F(Agreement, ACoordinatorThatIsOvertakenAsksAgain) {
+TEST_F(Agreements, ACoordinatorThatIsOvertakenAsksAgain) {
   nodes.lost[0] = true;
-  PollAgreement one = speaker(1);
+  Agreement one = speaker(1);
   page.is_wanted = true;
   one.tick(0, out);
   one.receive(0, frame(FrameType::poll_hold, 1, {5, 0}), 1, out);
@@ -188,8 +201,8 @@ TEST_F(Agreement, ACoordinatorThatIsOvertakenAsksAgain) {
   EXPECT_EQ(sent(), "11>2");
 }
 
-TEST_F(Agreement, FramesOfOtherAgreementsChangeNothing) {
-  PollAgreement two = speaker(2);
+TEST_F(Agreements, FramesOfOtherAgreementsChangeNothing) {
+  Agreement two = speaker(2);
   page.number = 3;
   page.poll = 20;
   two.receive(0, frame(FrameType::poll_hold, 9, {9, 0}), 0, out);
