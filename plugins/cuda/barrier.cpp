@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 
-#include <cstddef>
 #include <new>
 
 #include "plugins/cuda/barrier_image.hpp"
@@ -22,6 +21,11 @@ CUmemAllocationProp properties_on(CUdevice device) {
   properties.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
   properties.location.id = device;
   return properties;
+}
+
+bool is_place(std::uint64_t offset) {
+  return offset % kBarrierPlace == 0 && offset >= kBarrierPlace &&
+         offset <= kBarrierPlaces * kBarrierPlace;
 }
 
 }  // namespace
@@ -91,7 +95,7 @@ lockstep_status_t Barrier::check_device(std::string& why) const {
   return LOCKSTEP_OK;
 }
 
-lockstep_status_t Barrier::load_kernel(std::string& why) {
+lockstep_status_t Barrier::load_kernels(std::string& why) {
   if (kBarrierImage == nullptr) {
     why = "the plugin was built without nvcc, so that it has no kernel; build it where nvcc is";
     return LOCKSTEP_E_UNSUPPORTED;
@@ -102,7 +106,8 @@ lockstep_status_t Barrier::load_kernel(std::string& why) {
     return LOCKSTEP_E_UNSUPPORTED;
   }
   if (result == CUDA_SUCCESS) result = around_.cuda.function(&kernel_, module_, kBarrierKernel);
-  return result == CUDA_SUCCESS ? LOCKSTEP_OK : fail("cannot load the kernel", result, why);
+  if (result == CUDA_SUCCESS) result = around_.cuda.function(&place_kernel_, module_, kPlaceKernel);
+  return result == CUDA_SUCCESS ? LOCKSTEP_OK : fail("cannot load the kernels", result, why);
 }
 
 CUresult Barrier::map(Mapping& mapping) const {
@@ -125,13 +130,13 @@ lockstep_status_t Barrier::make_window(std::string& why) {
   std::size_t granularity = 0;
   CUresult result = cuda.granularity(&granularity, &properties, CU_MEM_ALLOC_GRANULARITY_MINIMUM);
   if (result != CUDA_SUCCESS) return fail("no memory on the GPU", result, why);
-  bytes_ = (sizeof(BarrierWindow) + granularity - 1) / granularity * granularity;
+  constexpr std::size_t kNeeded = (1 + kBarrierPlaces) * kBarrierPlace;
+  bytes_ = (kNeeded + granularity - 1) / granularity * granularity;
   Mapping& own = mappings_[arguments_.self];
   result = cuda.create(&own.handle, bytes_, &properties, 0);
   if (result == CUDA_SUCCESS) result = map(own);
   if (result == CUDA_SUCCESS) result = cuda.create_stream(&own_stream_, CU_STREAM_NON_BLOCKING);
   if (result != CUDA_SUCCESS) return fail("no memory on the GPU", result, why);
-  arguments_.own = reinterpret_cast<BarrierWindow*>(own.address);
   page_ = LockedMemory(cuda.locked, sizeof(Page), result);
   if (result != CUDA_SUCCESS) return fail("cannot page-lock memory of the host", result, why);
   ::new (page_.host()) Page{};
@@ -139,17 +144,32 @@ lockstep_status_t Barrier::make_window(std::string& why) {
   return LOCKSTEP_OK;
 }
 
+/// All becomes zero but the header: the GPU measures where in its memory a window is best.
+lockstep_status_t Barrier::place_window(std::string& why) {
+  const BarrierFunctions& cuda = around_.cuda;
+  CUdeviceptr memory = mappings_[arguments_.self].address;
+  void* parameters[] = {&memory};
+  std::uint64_t offset = 0;
+  CUresult result = cuda.set_memory(memory, 0, bytes_, own_stream_);
+  if (result == CUDA_SUCCESS) result = launch(own_stream_, place_kernel_, parameters);
+  if (result == CUDA_SUCCESS) result = ask_offset(mappings_[arguments_.self], offset);
+  if (result != CUDA_SUCCESS) return fail("cannot measure the GPU's memory", result, why);
+  arguments_.own = reinterpret_cast<BarrierWindow*>(memory + offset);
+  return LOCKSTEP_OK;
+}
+
 /// A first run of the kernel alone: a driver that loads it late would do so within a capture. Then
-/// all is zero.
+/// the window is zero.
 lockstep_status_t Barrier::warm_up(std::string& why) {
   const BarrierFunctions& cuda = around_.cuda;
-  const CUdeviceptr window = mappings_[arguments_.self].address;
+  const auto window = reinterpret_cast<CUdeviceptr>(arguments_.own);
   BarrierArguments alone = arguments_;
   alone.members = 0;
   alone.is_carried = 0;
-  CUresult result = cuda.set_memory(window, 0, bytes_, own_stream_);
-  if (result == CUDA_SUCCESS) result = launch(own_stream_, alone);
-  if (result == CUDA_SUCCESS) result = cuda.set_memory(window, 0, bytes_, own_stream_);
+  CUresult result = launch(own_stream_, alone);
+  if (result == CUDA_SUCCESS) {
+    result = cuda.set_memory(window, 0, sizeof(BarrierWindow), own_stream_);
+  }
   if (result == CUDA_SUCCESS) result = cuda.synchronize_stream(own_stream_);
   return result == CUDA_SUCCESS ? LOCKSTEP_OK : fail("the kernel does not run", result, why);
 }
@@ -165,8 +185,9 @@ lockstep_status_t Barrier::open(std::uint32_t ordinal, const lockstep_gpu_barrie
   arguments_.is_carried = setup.is_carried != 0 ? 1 : 0;
   mappings_.resize(setup.members);
   status = check_device(why);
-  if (status == LOCKSTEP_OK) status = load_kernel(why);
+  if (status == LOCKSTEP_OK) status = load_kernels(why);
   if (status == LOCKSTEP_OK) status = make_window(why);
+  if (status == LOCKSTEP_OK) status = place_window(why);
   if (status == LOCKSTEP_OK) status = warm_up(why);
   if (status != LOCKSTEP_OK) return status;
   view.memory = -1;
@@ -182,10 +203,19 @@ lockstep_status_t Barrier::open(std::uint32_t ordinal, const lockstep_gpu_barrie
   return LOCKSTEP_OK;
 }
 
+/// Where in its memory a member's window lies.
+CUresult Barrier::ask_offset(const Mapping& mapping, std::uint64_t& offset) {
+  BarrierHeader& header = static_cast<Page*>(page_.host())->header;
+  const BarrierFunctions& cuda = around_.cuda;
+  CUresult result = cuda.copy_to_host(&header, mapping.address, sizeof header, own_stream_);
+  if (result == CUDA_SUCCESS) result = cuda.synchronize_stream(own_stream_);
+  offset = header.offset;
+  return result;
+}
+
 /// The table of peers lies on the GPU.
 CUresult Barrier::tell_gpu(std::uint32_t member, CUdeviceptr window) {
-  const CUdeviceptr place =
-      mappings_[arguments_.self].address + offsetof(BarrierWindow, peers) + member * sizeof window;
+  const auto place = reinterpret_cast<CUdeviceptr>(&arguments_.own->peers[member]);
   static_assert(sizeof window == sizeof arguments_.own);
   const CUresult result = around_.cuda.copy_to_gpu(place, &window, sizeof window, own_stream_);
   return result == CUDA_SUCCESS ? around_.cuda.synchronize_stream(own_stream_) : result;
@@ -199,15 +229,25 @@ lockstep_status_t Barrier::connect(std::uint32_t member, int memory, std::string
   void* const descriptor = reinterpret_cast<void*>(static_cast<std::intptr_t>(memory));
   CUresult result = around_.cuda.import_handle(&other.handle, descriptor, kHandle);
   if (result == CUDA_SUCCESS) result = map(other);
-  if (result == CUDA_SUCCESS) result = tell_gpu(member, other.address);
+  std::uint64_t offset = 0;
+  if (result == CUDA_SUCCESS) result = ask_offset(other, offset);
+  if (result == CUDA_SUCCESS && !is_place(offset)) {
+    why = "another GPU's memory is laid out otherwise; are all ranks' plugins the same?";
+    return LOCKSTEP_E_UNSUPPORTED;
+  }
+  if (result == CUDA_SUCCESS) result = tell_gpu(member, other.address + offset);
   if (result == CUDA_SUCCESS) return LOCKSTEP_OK;
   (void)fail("another GPU's memory cannot be reached", result, why);
   return LOCKSTEP_E_UNSUPPORTED;
 }
 
+CUresult Barrier::launch(CUstream stream, CUfunction kernel, void** parameters) const {
+  return around_.cuda.launch(kernel, 1, 1, 1, 32, 1, 1, 0, stream, parameters, nullptr);
+}
+
 CUresult Barrier::launch(CUstream stream, BarrierArguments arguments) const {
   void* parameters[] = {&arguments};
-  return around_.cuda.launch(kernel_, 1, 1, 1, 32, 1, 1, 0, stream, parameters, nullptr);
+  return launch(stream, kernel_, parameters);
 }
 
 lockstep_status_t Barrier::enqueue(CUstream stream, std::uint64_t limit_ns, bool reports,
@@ -240,7 +280,7 @@ lockstep_status_t Barrier::ask(std::uint64_t& number, std::uint32_t& low, std::s
   const Contexts::Inside inside(around_.contexts, context_);
   const Contexts::Undisturbed undisturbed(around_.contexts);
   BarrierState& state = static_cast<Page*>(page_.host())->state;
-  const CUdeviceptr place = mappings_[arguments_.self].address + offsetof(BarrierWindow, state);
+  const auto place = reinterpret_cast<CUdeviceptr>(&arguments_.own->state);
   CUresult result = around_.cuda.copy_to_host(&state, place, sizeof state, own_stream_);
   if (result == CUDA_SUCCESS) result = around_.cuda.synchronize_stream(own_stream_);
   if (result != CUDA_SUCCESS) return fail("the GPU has failed", result, why);

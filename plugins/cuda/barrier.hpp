@@ -86,10 +86,13 @@ class Barrier {
   lockstep_status_t enter_context(std::uint32_t ordinal, std::string& why);
   lockstep_status_t check_device(std::string& why) const;
   lockstep_status_t make_window(std::string& why);
-  lockstep_status_t load_kernel(std::string& why);
+  lockstep_status_t load_kernels(std::string& why);
+  lockstep_status_t place_window(std::string& why);
   lockstep_status_t warm_up(std::string& why);
   CUresult map(Mapping& mapping) const;
+  CUresult ask_offset(const Mapping& mapping, std::uint64_t& offset);
   CUresult tell_gpu(std::uint32_t member, CUdeviceptr window);
+  CUresult launch(CUstream stream, CUfunction kernel, void** parameters) const;
   CUresult launch(CUstream stream, BarrierArguments arguments) const;
   lockstep_status_t fail(const char* what, CUresult result, std::string& why) const;
 
@@ -99,12 +102,14 @@ class Barrier {
   bool has_retained_ = false;
   CUmodule module_ = nullptr;
   CUfunction kernel_ = nullptr;
-  std::size_t bytes_ = 0;          ///< of each window
+  CUfunction place_kernel_ = nullptr;
+  std::size_t bytes_ = 0;          ///< of each member's memory
   CUstream own_stream_ = nullptr;  ///< for what is asked and told beside the barriers
-  /// The line, and room for an answer.
+  /// The line, and room for answers.
   struct Page {
     lockstep_gpu_line_t line;
     BarrierState state;
+    BarrierHeader header;
   };
   LockedMemory page_;
   bool is_drained_ = false;

@@ -6,6 +6,7 @@
 // Time: a store to the host costs a third of the rest, since a kernel is not over before it has
 // arrived there. So the host is told when it wants to know, or when something is wrong. A barrier
 // that all come to soon, and without a bit, takes a short way past everything else.
+#include <cstddef>
 #include <cuda/atomic>
 
 #include "plugins/cuda/barrier_layout.hpp"
@@ -15,7 +16,10 @@ static_assert(LOCKSTEP_GPU_PEERS_MAX <= 32, "a lane of one warp for each");
 namespace {
 
 using lockstep::cuda::BarrierArguments;
+using lockstep::cuda::BarrierHeader;
 using lockstep::cuda::BarrierWindow;
+using lockstep::cuda::kBarrierPlace;
+using lockstep::cuda::kBarrierPlaces;
 
 constexpr unsigned kWarp = 32;
 constexpr unsigned kAll = 0xffffffffu;
@@ -156,6 +160,21 @@ __device__ void finish(const BarrierArguments& of, std::uint64_t number, std::ui
   shared(result).store(number << 32 | low, ::cuda::memory_order_relaxed);
 }
 
+/// How far away a word is kept, for that is where an atomic is done. A load would not tell: it may
+/// find a copy in the nearer half of the L2 cache, which is gone once another GPU has stored.
+__device__ long long cycles_to(std::uint64_t& word) {
+  constexpr unsigned kTimes = 4;  // the first one may have to fetch the word, or this code
+  long long least = 0;
+#pragma unroll 1
+  for (unsigned i = 0; i < kTimes; ++i) {
+    const long long begin = clock64();
+    shared(word).fetch_add(0, ::cuda::memory_order_acquire);
+    const long long cycles = clock64() - begin;
+    if (i == 0 || cycles < least) least = cycles;
+  }
+  return least;
+}
+
 }  // namespace
 
 extern "C" __global__ void __launch_bounds__(kWarp)
@@ -215,4 +234,20 @@ extern "C" __global__ void __launch_bounds__(kWarp)
     shared(line.cause).store(cause, ::cuda::memory_order_release);
   }
   finish(of, number, low, fails_now || of.reports != 0);
+}
+
+/// Chooses where the window lies. Launched as barriers are, a warp alone, so that it comes to the
+/// multiprocessor that they come to: what is near to this is near to them.
+extern "C" __global__ void __launch_bounds__(kWarp) lockstep_barrier_place(BarrierHeader* header) {
+  if (threadIdx.x != 0) return;
+  auto* const memory = reinterpret_cast<std::byte*>(header);
+  long long least = 0;
+#pragma unroll 1
+  for (std::uint32_t place = 1; place <= kBarrierPlaces; ++place) {
+    const std::uint64_t offset = place * kBarrierPlace;
+    const long long cycles = cycles_to(*reinterpret_cast<std::uint64_t*>(memory + offset));
+    if (place != 1 && cycles >= least) continue;
+    least = cycles;
+    header->offset = offset;
+  }
 }

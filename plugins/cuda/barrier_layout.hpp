@@ -29,6 +29,17 @@ struct BarrierWindow {
   std::uint32_t raised;  ///< kernels set bits, the next barrier takes them
 };
 
+/// What a member's memory begins with, for those that map it.
+struct BarrierHeader {
+  std::uint64_t offset;  ///< of the window
+};
+
+/// The window lies at 1 to kBarrierPlaces times this: on an H200, what is near to a multiprocessor
+/// and what is not alternates by 4 KiB.
+inline constexpr std::uint64_t kBarrierPlace = 4096;
+inline constexpr std::uint32_t kBarrierPlaces = 16;
+static_assert(sizeof(BarrierWindow) <= kBarrierPlace && sizeof(BarrierHeader) <= kBarrierPlace);
+
 /// What a kernel gets. Short: parameters of graphs come from memory.
 struct BarrierArguments {
   BarrierWindow* own;
@@ -41,5 +52,6 @@ struct BarrierArguments {
 };
 
 inline constexpr const char* kBarrierKernel = "lockstep_barrier";
+inline constexpr const char* kPlaceKernel = "lockstep_barrier_place";
 
 }  // namespace lockstep::cuda
