@@ -4,7 +4,7 @@
 //   graph      the same work captured and launched 30 times
 //   bits       random ranks raise random triggers; the same ones are seen after the same barrier
 //   late       the last rank does not come in time
-//   kill       the last rank is killed
+//   kill       the last rank is killed; those who are left have barriers in a group of their own
 //   leaves     the last rank leaves the group
 //   full       the last rank is killed while the others' queues are full, and a thread keeps asking
 //   full_wait  the same, and the others wait for their streams
@@ -175,9 +175,8 @@ void trouble(Session& job, const std::string& what) {
     wait_for(stream);  // which is let go
     if (Clock::now() - begin > std::chrono::seconds(15)) say(job, "late itself");
   }
-  if (what == "kill") return;
-  job.wait_for_everyone();
-  Group next = job.job().split(0).value();
+  if (what != "kill") job.wait_for_everyone();
+  Group next = what == "kill" ? part->shrink() : job.job().split(0).value();
   next.stream_barrier(&stream);
   wait_for(stream);
   say(job, "again " + std::to_string(next.stream_barriers_over()));

@@ -104,12 +104,14 @@ TEST_P(StreamBarriersOfMany, WhoDoesNotComeInTimeIsNamedAndNoStreamIsHeld) {
   expect_on(finished, 0, "late itself");
 }
 
-TEST_P(StreamBarriersOfMany, WhoIsKilledIsNamedAndNoStreamIsHeld) {
+/// And those who are left have barriers in a group of their own.
+TEST_P(StreamBarriersOfMany, WhoIsKilledIsNamedAndTheOthersGoOn) {
   const Finished finished = job("kill");
   expect_on(finished, GetParam().shape.ranks - 1, ": lost: ");
   const std::string culprit = "rank " + std::to_string(GetParam().shape.ranks - 1) + " on n";
   EXPECT_GE(count(finished.output, culprit), 1u) << finished.output;
   expect_on(finished, 0, "late itself");
+  expect_on(finished, GetParam().shape.ranks - 1, ": again 1");
 }
 
 /// Who is held by a full queue holds no other thread, which others may wait for.
@@ -168,6 +170,7 @@ TEST(StreamBarriersOfLargeJobs, HoldNoStreamWhenSomebodyIsKilled) {
   const Finished finished = run_job({{"eight", many_gpus(8)}, {64, 8}}, "kill");
   EXPECT_EQ(count(finished.output, ": lost: "), 63u) << finished.output;
   EXPECT_GE(count(finished.output, "rank 63 on n7"), 1u) << finished.output;
+  EXPECT_EQ(count(finished.output, ": again 1"), 63u) << finished.output;
 }
 
 Finished run_on_two(const std::string& gpus, const std::string& what,
