@@ -54,7 +54,7 @@ Result<Group::Roll> Group::call_roll(const Call& call) {
 
 bool Group::is_roll_over() noexcept {
   const RollBoard& board = local_->rolls();
-  return is_wide_ ? board.agreement() >= rolls_ : board.is_decided(rolls_);
+  return is_wide_ ? board.agreement() >= rolls_ : board.is_complete(rolls_);
 }
 
 Status Group::look_at_roll(Watch& watch, Nanos time) {
@@ -89,7 +89,7 @@ void Group::see_to_roll() {
 /// The lowest of those who are left leads in their group, so that other nodes have to know it.
 void Group::speak_for_those_left() {
   const RollBoard& board = local_->rolls();
-  if (is_speaker() || !board.is_decided(rolls_)) return;
+  if (is_speaker() || !board.is_complete(rolls_)) return;
   std::uint32_t lowest = 0;
   while (lowest < local_->self() && (!board.has_come(lowest, rolls_) || is_gone(lowest))) ++lowest;
   if (lowest != local_->self()) return;

@@ -103,12 +103,13 @@ void Agreement::start(Nanos now, Output& out) {
     round.is_telling = true;
   }
   round_ = std::move(round);
-  hear_nobody();
+  begin(now);
   round_->is_telling ? tell(now, out) : ask(now, out);
   advance(now, out);
 }
 
-void Agreement::hear_nobody() {
+void Agreement::begin(Nanos now) {
+  round_->since = now;
   round_->heard.assign(setup_.nodes, false);
   if (round_->is_telling) round_->heard[setup_.self] = true;
 }
@@ -150,7 +151,8 @@ void Agreement::tell(Nanos now, Output& out) {
 bool Agreement::is_done_with(NodeIndex node, Nanos now) const {
   if (round_->heard[node]) return true;
   if (node == setup_.self) return false;
-  const bool has_waited = is_hurried(round_->number) && now - hurried_since_ >= setup_.grace;
+  const bool has_waited =
+      is_hurried(round_->number) && now - std::max(hurried_since_, round_->since) >= setup_.grace;
   return has_waited || presence_.is_given_up(node, now);
 }
 
@@ -183,7 +185,7 @@ void Agreement::advance(Nanos now, Output& out) {
     }
     if (!round_->result) round_->result = store_.conclude(std::move(round_->sum));
     round_->is_telling = true;
-    hear_nobody();
+    begin(now);
     tell(now, out);
   }
   const bool is_known_elsewhere = has_another() || has_all(now);

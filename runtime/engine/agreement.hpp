@@ -110,6 +110,7 @@ class Agreement {
     std::vector<bool> heard;
     Value sum;
     std::optional<Value> result;
+    Nanos since = 0;  ///< when it began to ask, or to tell
     Nanos again_at = 0;
   };
   /// The last question that this node had no part for.
@@ -133,7 +134,7 @@ class Agreement {
   void start(Nanos now, Output& out);
   void ask(Nanos now, Output& out);
   void tell(Nanos now, Output& out);
-  void hear_nobody();
+  void begin(Nanos now);
   void hear_own();
   void answer(const Question& question, Output& out);
   void refuse(NodeIndex to, const Frame& frame, Output& out) const;

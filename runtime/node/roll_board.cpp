@@ -10,7 +10,7 @@ namespace lockstep::node {
 
 bool RollBoard::decide(std::uint32_t member, std::uint64_t number, std::uint64_t mark) noexcept {
   std::uint64_t seen = marks_[member].load();
-  while (!is_decided(seen, number)) {
+  while (!settles(seen, number)) {
     if (!marks_[member].compare_exchange_weak(seen, mark)) continue;
     ring(common_.bell);
     return true;
@@ -32,9 +32,9 @@ void RollBoard::hurry(std::uint64_t number) noexcept {
   }
 }
 
-bool RollBoard::is_decided(std::uint64_t number) const noexcept {
+bool RollBoard::is_complete(std::uint64_t number) const noexcept {
   return std::all_of(marks_.begin(), marks_.end(),
-                     [number](const auto& mark) { return is_decided(mark.load(), number); });
+                     [number](const auto& mark) { return settles(mark.load(), number); });
 }
 
 bool RollBoard::is_called_after(std::uint64_t number) const noexcept {

@@ -33,10 +33,10 @@ class RollBoard {
     return marks_[member].load() == here(number);
   }
   bool is_decided(std::uint32_t member, std::uint64_t number) const noexcept {
-    return is_decided(marks_[member].load(), number);
+    return settles(marks_[member].load(), number);
   }
-  /// All members here are.
-  bool is_decided(std::uint64_t number) const noexcept;
+  /// All members here are decided.
+  bool is_complete(std::uint64_t number) const noexcept;
   /// Has anybody come to a later roll call than this one?
   bool is_called_after(std::uint64_t number) const noexcept;
   Bell& bell() noexcept { return common_.bell; }
@@ -58,7 +58,7 @@ class RollBoard {
  private:
   static constexpr std::uint64_t kMissing = 1;  ///< beside the number, and for good
   static constexpr std::uint64_t here(std::uint64_t number) noexcept { return number << 1; }
-  static bool is_decided(std::uint64_t mark, std::uint64_t number) noexcept {
+  static bool settles(std::uint64_t mark, std::uint64_t number) noexcept {
     return (mark & kMissing) != 0 || mark >= here(number);
   }
   /// False: that is decided already.

@@ -18,6 +18,7 @@ constexpr Nanos kWake = kMillisecond;         // until a speaker's thread is at 
 constexpr Nanos kStandBy = 3 * kMillisecond;  // the longest that it takes to open a port
 constexpr Nanos kStandstill = kSecond;
 constexpr int kPatience = 6;
+constexpr std::uint64_t kStorm = 50'000;  // frames; nothing takes that many
 constexpr Nanos kSlack = kSecond;  // for all that takes no part of a deadline
 
 /// Sections have no part in this.
@@ -151,7 +152,7 @@ void RollCluster::run() {
   start_call(std::vector<bool>(scenario_.size(), true));
   const Nanos longest = scenario_.deadline + kPatience * scenario_.grace + 2 * kSlack;
   const Nanos end = 2 * (scenario_.calls + 1) * longest;
-  while (!is_done_ && network_.now() < end && network_.step()) {
+  while (!is_done_ && posted_ < kStorm && network_.now() < end && network_.step()) {
   }
 }
 
@@ -236,7 +237,7 @@ void RollCluster::see_to_roll(Rank rank) {
 
 void RollCluster::speak_for_those_left(Rank rank) {
   Process& self = *ranks_[rank];
-  if (is_speaker(rank) || !self.board.is_decided(self.number)) return;
+  if (is_speaker(rank) || !self.board.is_complete(self.number)) return;
   const Rank first = first_of(node_of(rank));
   Rank lowest = first;
   while (lowest < rank && (!self.board.has_come(lowest - first, self.number) || is_dead(lowest))) {
@@ -250,7 +251,7 @@ void RollCluster::speak_for_those_left(Rank rank) {
 
 bool RollCluster::is_over(Rank rank) const {
   const Process& self = *ranks_[rank];
-  return is_wide() ? self.board.agreement() >= self.number : self.board.is_decided(self.number);
+  return is_wide() ? self.board.agreement() >= self.number : self.board.is_complete(self.number);
 }
 
 void RollCluster::read(Rank rank) {
@@ -513,6 +514,7 @@ void RollCluster::judge_call(const Call& call, std::vector<std::string>& wrongs)
 
 std::vector<std::string> RollCluster::wrongs() const {
   std::vector<std::string> wrongs;
+  if (posted_ >= kStorm) return {"speakers do not cease to send"};
   for (const Call& call : calls_) judge_call(call, wrongs);
   return wrongs;
 }

@@ -13,7 +13,7 @@ RollScenario random_rolls(Random& random) {
   RollScenario scenario;
   scenario.nodes = 1 + random.below(random.below(4) == 0 ? 10 : 4);
   scenario.ranks_per_node = 1 + random.below(4);
-  scenario.calls = 1 + random.below(3) / 2;
+  scenario.calls = 1 + random.below(1);
   scenario.time = random.between(0, random.below(2) == 0 ? kMillisecond : 100 * kMillisecond);
   scenario.weather.latency_max = random.between(kMicrosecond, 2 * kMillisecond);
   scenario.weather.slow_ppm = random.below(2) * random.below(200'000);

@@ -45,8 +45,10 @@ struct Page final : AgreementStore {
 
 struct Nodes final : Presence {
   std::vector<bool> lost = std::vector<bool>(3, false);
+  std::optional<NodeIndex> unfit;
   bool is_there(NodeIndex node) const override { return !lost[node]; }
   bool is_given_up(NodeIndex node, Nanos) const override { return lost[node]; }
+  bool can_coordinate(NodeIndex node, Nanos) const override { return !lost[node] && node != unfit; }
 };
 
 class Agreements : public testing::Test {
@@ -199,6 +201,104 @@ TEST_F(Agreements, ACoordinatorThatIsOvertakenAsksAgain) {
   ASSERT_EQ(out.size(), 1u);
   EXPECT_EQ(out[0].frame.site, 6u);
   EXPECT_EQ(sent(), "11>2");
+}
+
+TEST_F(Agreements, ANodeThatHasNoPartYetAnswersOnceItHas) {
+  Agreement two = speaker(2);
+  page.is_ready = false;
+  two.receive(0, frame(FrameType::poll_hold, 1, kFirst), 0, out);
+  two.tick(1, out);
+  EXPECT_EQ(sent(), "");
+  page.is_ready = true;
+  two.tick(2, out);
+  EXPECT_EQ(out.back().frame.word, 10u);
+  EXPECT_EQ(sent(), "12>0");
+  two.tick(3, out);
+  EXPECT_EQ(sent(), "") << "once";
+}
+
+TEST_F(Agreements, ANodeThatHasNoPartYetAnswersNoEarlierBallot) {
+  Agreement two = speaker(2);
+  page.is_ready = false;
+  two.receive(0, frame(FrameType::poll_hold, 1, {1, 0}), 0, out);
+  two.receive(1, frame(FrameType::poll_hold, 1, {2, 1}), 0, out);
+  page.is_ready = true;
+  two.tick(1, out);
+  EXPECT_EQ(out.back().frame.site, 2u);
+  EXPECT_EQ(sent(), "12>1");
+}
+
+TEST_F(Agreements, ACoordinatorWaitsForItsOwnPart) {
+  Agreement zero = speaker(0);
+  page.is_wanted = true;
+  page.is_ready = false;
+  zero.tick(0, out);
+  for (const NodeIndex node : {1u, 2u}) {
+    zero.receive(node, frame(FrameType::poll_held, 1, kFirst, 5), 1, out);
+  }
+  EXPECT_EQ(sent(), "11>1 11>2") << "all others have answered";
+  page.is_ready = true;
+  zero.tick(2, out);
+  EXPECT_EQ(out.front().frame.word, 11u);
+  EXPECT_EQ(sent(), "13>1 13>2");
+}
+
+TEST_F(Agreements, ANodeThatIsGivenUpIsLeftOut) {
+  Agreement zero = speaker(0);
+  nodes.lost[1] = true;
+  page.is_wanted = true;
+  zero.tick(0, out);
+  zero.receive(2, frame(FrameType::poll_held, 1, kFirst, 5), 1, out);
+  EXPECT_EQ(out.back().frame.word, 10u + 101u + 1u);
+  EXPECT_EQ(sent(), "11>2 13>2");
+}
+
+TEST_F(Agreements, HurryIsPassedOnAndEndsAllWaiting) {
+  Agreement two = speaker(2);
+  page.is_wanted = true;
+  page.is_hurried = true;
+  two.tick(0, out);
+  EXPECT_EQ(out.back().frame.flags, kAtOnce);
+  EXPECT_EQ(sent(), "10>0");
+
+  Page other;
+  other.is_ready = false;
+  Agreement zero({7, 0, 0, 3, kSecond}, other, nodes);
+  Frame raise = frame(FrameType::poll_raise, 1, {});
+  raise.flags = kAtOnce;
+  zero.receive(2, raise, 0, out);
+  EXPECT_EQ(other.held, 1u) << "it does not wait for its own part";
+  EXPECT_EQ(out.back().frame.flags, kAtOnce) << "nor shall others";
+  EXPECT_EQ(sent(), "11>1 11>2");
+  zero.receive(2, frame(FrameType::poll_held, 1, kFirst, 5), 1, out);
+  zero.tick(kSecond / 2, out);
+  EXPECT_EQ(sent(), "11>1") << "asked again";
+  zero.tick(kSecond, out);
+  EXPECT_EQ(out.front().frame.word, 10u + 101u + 1u) << "without node 1, which is silent";
+  EXPECT_EQ(sent(), "13>1 13>2");
+}
+
+TEST_F(Agreements, WhoIsInAHurryDoesNotWaitForASilentCoordinator) {
+  Agreement one = speaker(1);
+  page.is_wanted = true;
+  page.is_hurried = true;
+  one.tick(0, out);
+  one.tick(kSecond, out);
+  EXPECT_EQ(sent(), "10>0 10>0");
+  one.tick(2 * kSecond, out);
+  EXPECT_EQ(sent(), "11>0 11>2") << "it coordinates itself";
+}
+
+TEST_F(Agreements, WhoMayNotCoordinateWaitsForSomebodyWhoMay) {
+  nodes.lost[0] = true;
+  nodes.unfit = 1;
+  Agreement one = speaker(1);
+  page.is_wanted = true;
+  one.tick(0, out);
+  EXPECT_EQ(sent(), "");
+  EXPECT_TRUE(one.is_busy());
+  one.receive(2, frame(FrameType::poll_hold, 1, {1, 2}), 0, out);
+  EXPECT_EQ(sent(), "12>2");
 }
 
 TEST_F(Agreements, FramesOfOtherAgreementsChangeNothing) {
