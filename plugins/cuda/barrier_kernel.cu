@@ -3,7 +3,7 @@
 // Order: what a stream did before is over when the kernel starts, so that a fence takes it along;
 // and what comes after starts when every lane's acquire is done.
 //
-// Time: a store to the host costs a third of the rest, since a kernel is not over before it has
+// Time: a store to the host costs four tenths of the rest, since a kernel is not over before it has
 // arrived there. So the host is told when it wants to know, or when something is wrong. A barrier
 // that all come to soon, and without a bit, takes a short way past everything else.
 #include <cstddef>

@@ -63,7 +63,7 @@ LOCKSTEP_API lockstep_status_t lockstep_stream_barrier_prepare(lockstep_group_t 
  * The call's time limit runs from the moment when the stream has come to the barrier. One that
  * fails holds no stream: what comes after it runs, kernels can see that it has failed, and the next
  * call of these about the group returns why. It and all later ones of this group have failed then;
- * a group of those who are left, split before, has barriers of its own.
+ * the group that lockstep_group_shrink() gives those who are left has barriers of its own.
  *
  * Within a group of GPUs a kernel of one warp waits on its GPU: nothing that its peers wait for may
  * come behind it there.
