@@ -132,7 +132,6 @@ class GpuBarriers : public testing::Test {
 
   std::vector<Member> members_;
 
- private:
   void open_one(const lockstep_gpu_t& table, std::uint32_t member, bool is_carried) {
     Member& one = members_[member];
     one.table = &table;
@@ -156,6 +155,8 @@ class GpuBarriers : public testing::Test {
         << one.why.data();
     EXPECT_EQ(one.view.memory >= 0, members_.size() > 1);
   }
+
+ private:
   void connect_to(std::uint32_t member) {
     for (std::uint32_t i = 0; i < members_.size(); ++i) {
       if (i == member) continue;
@@ -385,6 +386,21 @@ TEST_F(GpuBarriers, AreRefusedWhereTheyMakeNoSense) {
             LOCKSTEP_OK);
   EXPECT_NE(one.table->barrier_connect(one.barrier, 2, -1, one.why.data(), one.why.size()),
             LOCKSTEP_OK);
+}
+
+TEST_F(GpuBarriers, DoNotConnectToMemoryThatIsNoBarriers) {
+  const lockstep_gpu_t& table = *load(candidates().front().path)->gpu;
+  members_.resize(2);
+  for (std::uint32_t i = 0; i < 2; ++i) open_one(table, i, false);
+  if (HasFatalFailure()) return;
+  Member& one = members_[0];
+  Member& other = members_[1];
+  const bool is_read = other.device->damage(other.view.raised);
+  const lockstep_status_t status =
+      table.barrier_connect(one.barrier, 1, other.view.memory, one.why.data(), one.why.size());
+  for (const Member& member : members_) close(member.view.memory);
+  if (!is_read) GTEST_SKIP() << "this plugin reads nothing of it";
+  EXPECT_EQ(status, LOCKSTEP_E_UNSUPPORTED);
 }
 
 TEST_F(GpuBarriers, AreClosedOnceTheirStreamHasDoneThem) {

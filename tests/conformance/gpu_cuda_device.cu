@@ -94,6 +94,16 @@ class CudaDevice : public GpuDevice {
     use();
     check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)), "cudaStreamSynchronize");
   }
+  /// A barrier's memory begins at a multiple of CUDA's 2 MiB, and says where in it the words are.
+  bool damage(std::uint32_t* raised) override {
+    use();
+    constexpr std::uintptr_t kMemory = std::uintptr_t{2} << 20;
+    auto* const begin =
+        reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(raised) & ~(kMemory - 1));
+    check(cudaMemset(begin, 0xff, sizeof(std::uint64_t)), "cudaMemset");
+    check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+    return true;
+  }
 
  private:
   void use() const { check(cudaSetDevice(ordinal_), "cudaSetDevice"); }

@@ -26,6 +26,10 @@ class GpuDevice {
   /// Ends the capture. Calling what it returns launches the graph, any number of times.
   virtual std::function<void()> end_capture(void* stream) = 0;
   virtual void wait(void* stream) = 0;
+
+  /// Writes nonsense to what others read when they connect to a barrier; this is its word. False:
+  /// they read nothing.
+  virtual bool damage(std::uint32_t* raised) = 0;
 };
 
 /// Of the GPU of that ordinal.

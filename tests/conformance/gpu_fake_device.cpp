@@ -45,6 +45,7 @@ class FakeDevice final : public GpuDevice {
     const std::uint64_t given = of(stream).given();
     while (!of(stream).has_done(given)) std::this_thread::yield();
   }
+  bool damage(std::uint32_t* /*raised*/) override { return false; }
 
  private:
   static FakeStream& of(void* stream) { return *static_cast<FakeStream*>(stream); }

@@ -5,6 +5,7 @@
 //   late                 the last rank comes two seconds after the others have given it up
 //   stopped              the last rank stands still meanwhile, and is told when it goes on
 //   leave                the last rank leaves the group
+//   outlive              somebody else sees to it that ranks are lost
 //   whole                nobody is lost
 //   alone                all but rank 0 end
 //   sections             rank 0 is killed in a section; the next goes first among those left
@@ -194,11 +195,12 @@ int run(Session& job, const std::string& what, int argc, char** argv) {
   if (what == "late" || what == "stopped") return come_late(job, what == "stopped");
   if (what == "sections") return lose_the_first(job);
   if (what == "mistakes") return make_mistakes(job);
-  if (what == "alone") {
-    if (job.rank() != 0) die();
+  if (what == "alone" || what == "outlive") {
+    if (what == "alone" && job.rank() != 0) die();
     Group& all = job.job();
-    wait_for_break(all);
-    Group left = shrunk(all);
+    say(job, "is at work");
+    wait_for_break(all, seconds(5));
+    Group left = shrunk(all, seconds(5));
     use(job, left);
     return 0;
   }

@@ -21,8 +21,9 @@ namespace lockstep::sim {
 struct RollScenario {
   std::uint32_t nodes = 1;
   std::uint32_t ranks_per_node = 1;
-  std::uint32_t calls = 1;  ///< one after the other
-  Nanos time = 5 * kMillisecond;
+  std::uint32_t calls = 1;        ///< one after the other
+  Nanos time = 5 * kMillisecond;  ///< within which they call it
+  Nanos pause = 0;                ///< between two calls
   Nanos deadline = 5 * kSecond;
   Nanos grace = kSecond;
   Nanos notice = 10 * kMillisecond;  ///< the longest it takes to hear of a lost process
@@ -107,7 +108,7 @@ class RollCluster {
   void kill(Rank rank, bool forgets);
   // What was promised.
   bool has_anchor() const;
-  bool is_deserted(NodeIndex node) const;
+  bool is_easy() const;
   void judge_set(const Call& call, Rank rank, std::vector<std::string>& wrongs) const;
   void judge_call(const Call& call, std::vector<std::string>& wrongs) const;
 
@@ -117,6 +118,7 @@ class RollCluster {
   std::vector<std::unique_ptr<Page>> pages_;
   std::vector<std::unique_ptr<Process>> ranks_;
   std::vector<Call> calls_;
+  std::vector<std::string> wrongs_;
   bool is_done_ = false;
   std::uint64_t posted_ = 0;
 };

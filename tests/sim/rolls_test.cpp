@@ -13,7 +13,6 @@ RollScenario random_rolls(Random& random) {
   RollScenario scenario;
   scenario.nodes = 1 + random.below(random.below(4) == 0 ? 10 : 4);
   scenario.ranks_per_node = 1 + random.below(4);
-  scenario.calls = 1 + random.below(1);
   scenario.time = random.between(0, random.below(2) == 0 ? kMillisecond : 100 * kMillisecond);
   scenario.weather.latency_max = random.between(kMicrosecond, 2 * kMillisecond);
   scenario.weather.slow_ppm = random.below(2) * random.below(200'000);
@@ -42,6 +41,16 @@ void add_death(RollScenario& scenario, Random& random) {
   }
 }
 
+void add_latecomers(RollScenario& scenario, Random& random) {
+  for (std::uint32_t i = 1 + random.below(3); i > 0; --i) {
+    const Rank rank = random_victim(scenario, random);
+    const Nanos about = random.between(-50 * kMillisecond, scenario.time + 50 * kMillisecond);
+    const Nanos any = random.between(0, scenario.deadline + 7 * scenario.grace);
+    scenario.late[rank] =
+        random.below(2) == 0 ? scenario.deadline + about : (random.below(2) == 0 ? any : kNever);
+  }
+}
+
 void expect_sound(const RollScenario& scenario, std::uint64_t seed) {
   RollCluster cluster(scenario, seed);
   cluster.run();
@@ -51,14 +60,16 @@ void expect_sound(const RollScenario& scenario, std::uint64_t seed) {
 }
 
 TEST(SimRolls, AllWhoLiveAreThereSoon) {
-  for_seeds(1'000, [](std::uint64_t seed) {
+  for_seeds(3'000, [](std::uint64_t seed) {
     Random random(seed);
-    expect_sound(random_rolls(random), seed);
+    RollScenario scenario = random_rolls(random);
+    scenario.calls = 1 + random.below(3);
+    expect_sound(scenario, seed);
   });
 }
 
-TEST(SimRolls, WhoeverDiesAllWhoLiveAreThereSoon) {
-  for_seeds(3'000, [](std::uint64_t seed) {
+TEST(SimRolls, WhoeverDiesAllWhoLiveAreThere) {
+  for_seeds(5'000, [](std::uint64_t seed) {
     Random random(seed);
     RollScenario scenario = random_rolls(random);
     add_death(scenario, random);
@@ -66,8 +77,37 @@ TEST(SimRolls, WhoeverDiesAllWhoLiveAreThereSoon) {
   });
 }
 
+/// The one who coordinates then does not know who has heard of the call before.
+TEST(SimRolls, WhoeverDiesLaterCallsEndAsWell) {
+  for_seeds(5'000, [](std::uint64_t seed) {
+    Random random(seed);
+    RollScenario scenario = random_rolls(random);
+    scenario.calls = 2 + random.below(2);
+    const Rank rank = random_victim(scenario, random);
+    scenario.deaths[rank] = random.between(0, scenario.calls * scenario.time + 20 * kMillisecond);
+    expect_sound(scenario, seed);
+  });
+}
+
+/// A node that nobody is left on costs the time limit, and no more.
+TEST(SimRolls, AWholeNodeMayDieBetweenTwoCalls) {
+  for_seeds(500, [](std::uint64_t seed) {
+    Random random(seed);
+    RollScenario scenario = random_rolls(random);
+    scenario.calls = 2;
+    scenario.nodes = 2 + random.below(3);
+    scenario.unknown.clear();
+    const NodeIndex node = random.below(scenario.nodes);
+    for (std::uint32_t i = 0; i < scenario.ranks_per_node; ++i) {
+      scenario.deaths[node * scenario.ranks_per_node + i] = kSecond;
+    }
+    scenario.pause = 2 * kSecond;
+    expect_sound(scenario, seed);
+  });
+}
+
 TEST(SimRolls, HoweverManyDieTheOthersAreToldTheSame) {
-  for_seeds(3'000, [](std::uint64_t seed) {
+  for_seeds(5'000, [](std::uint64_t seed) {
     Random random(seed);
     RollScenario scenario = random_rolls(random);
     const std::uint32_t deaths = 1 + random.below(scenario.size());
@@ -81,21 +121,36 @@ TEST(SimRolls, HoweverManyDieTheOthersAreToldTheSame) {
 
 /// Who comes after all, just when the others cease to wait, or never.
 TEST(SimRolls, WhoeverComesTooLateIsLeftOutByAll) {
-  for_seeds(3'000, [](std::uint64_t seed) {
+  for_seeds(2'000, [](std::uint64_t seed) {
     Random random(seed);
     RollScenario scenario = random_rolls(random);
-    const std::uint32_t count = 1 + random.below(3);
-    for (std::uint32_t i = 0; i < count; ++i) {
+    add_latecomers(scenario, random);
+    expect_sound(scenario, seed);
+  });
+}
+
+TEST(SimRolls, SomeComeTooLateAndSomeDie) {
+  for_seeds(2'000, [](std::uint64_t seed) {
+    Random random(seed);
+    RollScenario scenario = random_rolls(random);
+    add_latecomers(scenario, random);
+    for (std::uint32_t i = 1 + random.below(2); i > 0; --i) add_death(scenario, random);
+    for (auto& [rank, time] : scenario.deaths) time += random.below(2) * scenario.deadline;
+    expect_sound(scenario, seed);
+  });
+}
+
+/// Whatever they hear when they go on again, they take no other decision than the rest.
+TEST(SimRolls, WhoeverStandsStillIsNotWaitedForLongerThanAllowed) {
+  for_seeds(2'000, [](std::uint64_t seed) {
+    Random random(seed);
+    RollScenario scenario = random_rolls(random);
+    for (std::uint32_t i = 1 + random.below(2); i > 0; --i) {
       const Rank rank = random_victim(scenario, random);
-      const Nanos about = random.between(-50 * kMillisecond, scenario.time + 50 * kMillisecond);
-      const Nanos any = random.between(0, scenario.deadline + 7 * scenario.grace);
-      scenario.late[rank] = random.below(4) == 0   ? kNever
-                            : random.below(2) == 0 ? any
-                                                   : scenario.deadline + about;
-    }
-    for (std::uint32_t i = random.below(3); i > 0; --i) {
-      add_death(scenario, random);
-      for (auto& [rank, time] : scenario.deaths) time += random.below(2) * scenario.deadline;
+      const Nanos since =
+          random.between(0, scenario.time + 5 * kMillisecond) + random.below(2) * scenario.deadline;
+      const Nanos length = random.between(0, scenario.deadline + 7 * scenario.grace);
+      scenario.still[rank] = {since, random.below(3) == 0 ? kNever : since + length};
     }
     expect_sound(scenario, seed);
   });

@@ -1,8 +1,8 @@
 #!/bin/bash
 # What becomes of a job, and of the testbed, when a rank, a node or a link is hurt.
-# Usage: hurt_test.sh CASE TESTBED LOCKSTEP API_JOB FAULT_JOB NGRAM STOP_JOB
+# Usage: hurt_test.sh CASE TESTBED LOCKSTEP API_JOB FAULT_JOB NGRAM STOP_JOB SHRINK_JOB
 set -euo pipefail
-case_name=$1 testbed=$2 lockstep=$3 api_job=$4 fault_job=$5 stop_job=$7
+case_name=$1 testbed=$2 lockstep=$3 api_job=$4 fault_job=$5 stop_job=$7 shrink_job=$8
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 skip_without_testbed
@@ -45,6 +45,14 @@ killed_rank() {
   expect_lines 0 '^rank 3 '
 }
 
+# Three tasks of Slurm's are killed one after the other, and the others go on together.
+shrinks_without_ranks() {
+  run srun --mpi=pmix --kill-on-bad-exit=0 -N4 -n8 "$shrink_job" kills 4 3
+  expect_status 137
+  expect_lines 5 '^rank [0-9] goes on with '
+  [ "$(grep 'goes on with' run.log | cut -d' ' -f3- | sort -u | wc -l)" -eq 1 ] || fail "not all alike"
+}
+
 # start_job OPTIONS...: in the background, until clean_up ends it.
 start_job() {
   : >run.log # there for wait_for_lines, however late the job is
@@ -77,6 +85,15 @@ killed_node() {
   ! answers n3 || fail "n3 answers although it was killed"
   ! "$testbed" status >status.log || fail "status does not tell that n3 is dead"
   grep -q '^n3  *dead' status.log || fail "status does not tell that n3 is dead"
+  expect_healthy
+}
+# A whole node is lost: those on the others wait for it as long as they said, and go on.
+shrinks_without_a_node() {
+  start_job -N4 -n8 "$shrink_job" outlive
+  wait_for_lines 8 '^rank [0-7] is at work'
+  "$testbed" hurt n3 kill
+  wait_for_lines 6 '^rank [0-5] goes on with 0,1,2,3,4,5$'
+  expect_lines 6 'goes on with'
   expect_healthy
 }
 cut_node() {
