@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lockstep/lockstep.h"
@@ -122,6 +123,8 @@ class Group {
     /// On leaders: those whose address not all members know.
     std::vector<engine::Outcomes::Newcomer> newcomers{};
     bool are_switches_known = true;  ///< to all leaders
+    /// By node: all members know that address; empty: all of them.
+    std::vector<bool> is_known{};
   };
   /// @param ranks   Job ranks of all members, ascending.
   /// @param block   The group's block in this node's page.
@@ -201,8 +204,12 @@ class Group {
   Status lead_those_left(const Call& call, const std::vector<Rank>& leaders);
   /// Between these leaders, as far as they are known here.
   Ways ways_between(const std::vector<Rank>& leaders) const;
-  /// All of them are known now.
-  void set_contacts(std::vector<node::Address> contacts) { ways_.contacts = std::move(contacts); }
+  /// The group of those who are left has met: all of its members know them.
+  void set_contacts(std::vector<node::Address> contacts);
+  /// Until then somebody may not have heard who is left: while this group's members wait, the one
+  /// that it comes from goes on telling.
+  void look_after(Group* parent) { parent_ = parent; }
+  Group* forget_parent() { return std::exchange(parent_, nullptr); }
 
   /// An open "at most k at a time" of this member. The caller's name is not promised to live.
   struct Waves {
@@ -254,9 +261,11 @@ class Group {
   Status look_at_roll(Watch& watch, Nanos time);
   void report_roll(const Watch& watch, double seconds) const;
   void see_to_roll();
+  void go_on_telling(Nanos time);
   void speak_for_those_left();
   bool is_roll_over() noexcept;
   Result<std::vector<Rank>> read_roll(const Call& call);
+  Status stay_behind(const Call& call);
   void name_poll(const node::PollBoard::View& seen) noexcept;
   /// For how long a meeting has been waiting for members of this node.
   struct Late {
@@ -330,9 +339,11 @@ class Group {
   node::SectionRing::Record section_room_;
   std::uint64_t splits_ = 0;
   std::uint64_t rolls_ = 0;
+  Group* parent_ = nullptr;
   Status left_behind_;         ///< this member has missed a roll call, and the others go on
   Nanos speaker_look_at_ = 0;  ///< of polls, which come often
   Nanos dead_look_at_ = 0;     ///< of the lookout
+  Nanos tell_look_at_ = 0;     ///< of who has heard who is left
   std::function<void()> look_out_;
   std::unique_ptr<progress::Lookout> lookout_;
   std::optional<Waves> waves_;

@@ -18,8 +18,8 @@ namespace {
 /// How often processes of this node are looked at: somebody has just died, or nobody would call.
 constexpr Nanos kLookPause = 20 * kMillisecond;
 /// How long other nodes may take once all are in a hurry, in times of LOCKSTEP_GRACE: a silent node
-/// takes one, a silent coordinator two, and so may the one that comes after it.
-constexpr int kPatience = 6;
+/// takes one, a silent coordinator two, and so may those that come after it.
+constexpr int kPatience = 8;
 }  // namespace
 
 Result<Group::Roll> Group::call_roll(const Call& call) {
@@ -38,7 +38,7 @@ Result<Group::Roll> Group::call_roll(const Call& call) {
   }
   local_->announce(call.key(), call.text());
   ++rolls_;
-  local_->rolls().come(rolls_);
+  if (!local_->rolls().come(rolls_)) return stay_behind(call);
   see_to_roll();
   Watch watch{.call = call, .what = Watch::What::roll};
   watch.look_pause = kLookPause;
@@ -50,6 +50,14 @@ Result<Group::Roll> Group::call_roll(const Call& call) {
   Result<std::vector<Rank>> present = read_roll(call);
   if (!present.ok()) return present.status();
   return Roll{rolls_, std::move(*present)};
+}
+
+Status Group::stay_behind(const Call& call) {
+  left_behind_ = {
+      LOCKSTEP_E_LOST,
+      fmt::format("{}: this rank came too late, and the others go on without it; end it",
+                  call.text())};
+  return left_behind_;
 }
 
 bool Group::is_roll_over() noexcept {
@@ -86,10 +94,21 @@ void Group::see_to_roll() {
   if (is_wide_) speak_for_those_left();
 }
 
+/// Who spoke for this node when it heard may have died before others have.
+void Group::go_on_telling(Nanos time) {
+  if (!is_wide_ || time < tell_look_at_) return;
+  tell_look_at_ = after(time, kLookPause);
+  speak_for_those_left();
+  if (speaker_ == nullptr) return;
+  std::lock_guard lock(around_.port->mutex());
+  speaker_->on_idle(time);
+}
+
 /// The lowest of those who are left leads in their group, so that other nodes have to know it.
 void Group::speak_for_those_left() {
   const RollBoard& board = local_->rolls();
-  if (is_speaker() || !board.is_complete(rolls_)) return;
+  const bool has_come = board.has_come(local_->self(), rolls_);
+  if (is_speaker() || !has_come || !board.is_complete(rolls_)) return;
   std::uint32_t lowest = 0;
   while (lowest < local_->self() && (!board.has_come(lowest, rolls_) || is_gone(lowest))) ++lowest;
   if (lowest != local_->self()) return;
@@ -106,7 +125,6 @@ void Group::speak_for_those_left() {
 Result<std::vector<Rank>> Group::read_roll(const Call& call) {
   const RollBoard& board = local_->rolls();
   std::vector<Rank> present;
-  RankSet missing;
   if (is_wide_) {
     const Layout lies = layout();
     const auto places =
@@ -114,12 +132,11 @@ Result<std::vector<Rank>> Group::read_roll(const Call& call) {
     const std::vector<std::uint32_t> lost = board.missing().list();
     for (std::size_t i = 0; i < ranks_.size(); ++i) {
       const bool is_lost = std::binary_search(lost.begin(), lost.end(), places[i]);
-      is_lost ? missing.append(ranks_[i]) : present.push_back(ranks_[i]);
+      if (!is_lost) present.push_back(ranks_[i]);
     }
   } else {
     for (std::uint32_t member = 0; member < local_->size(); ++member) {
-      const bool has_come = board.has_come(member, rolls_);
-      has_come ? present.push_back(local_ranks_[member]) : missing.append(local_ranks_[member]);
+      if (board.has_come(member, rolls_)) present.push_back(local_ranks_[member]);
     }
   }
   if (is_wide_ && present.empty()) {
@@ -130,11 +147,7 @@ Result<std::vector<Rank>> Group::read_roll(const Call& call) {
                     call.text(), node::kRollRanges));
   }
   if (std::binary_search(present.begin(), present.end(), around_.identity.rank)) return present;
-  left_behind_ = {
-      LOCKSTEP_E_LOST,
-      fmt::format("{}: this rank came too late, and {} of {} ranks go on without it; end it",
-                  call.text(), present.size(), size())};
-  return left_behind_;
+  return stay_behind(call);
 }
 
 void Group::report_roll(const Watch& watch, double seconds) const {
@@ -196,6 +209,14 @@ Status Group::lead_those_left(const Call& call, const std::vector<Rank>& leaders
   return {};
 }
 
+void Group::set_contacts(std::vector<node::Address> contacts) {
+  ways_.contacts = std::move(contacts);
+  ways_.is_known.clear();
+  if (speaker_ == nullptr) return;
+  std::lock_guard lock(around_.port->mutex());
+  speaker_->make_all_known();
+}
+
 Group::Ways Group::ways_between(const std::vector<Rank>& leaders) const {
   const Layout lies = layout();
   std::vector<node::Address> known = ways_.contacts;
@@ -208,6 +229,7 @@ Group::Ways Group::ways_between(const std::vector<Rank>& leaders) const {
     const auto found = std::find(lies.speakers.begin(), lies.speakers.end(), leaders[node]);
     const auto before = static_cast<std::size_t>(found - lies.speakers.begin());
     ways.contacts.push_back(before < known.size() ? known[before] : node::Address{});
+    ways.is_known.push_back(!ways.contacts.back().empty());
   }
   if (speaker_ == nullptr) return ways;
   std::lock_guard lock(around_.port->mutex());

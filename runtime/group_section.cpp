@@ -390,6 +390,7 @@ std::unique_ptr<progress::Speaker> Group::make_speaker(progress::Port& port,
   setup.grace = around_.config.grace;
   setup.is_successor = !own_address.empty();
   setup.newcomers = ways_.newcomers;
+  setup.is_known = ways_.is_known;
   return std::make_unique<progress::Speaker>(port, *local_, std::move(setup), std::move(facts),
                                              std::move(own_address));
 }

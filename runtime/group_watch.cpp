@@ -45,6 +45,7 @@ Status Group::look(Watch& watch) {
     std::lock_guard lock(around_.port->mutex());
     speaker_->on_idle(time);
   }
+  for (Group* group = parent_; group != nullptr; group = group->parent_) group->go_on_telling(time);
   const bool is_roll = watch.what == Watch::What::roll;
   if (local_->is_broken() && !is_roll) return broken(watch.call);
   Status status;

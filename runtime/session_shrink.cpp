@@ -51,7 +51,11 @@ Status meet(Group& group, const Call& call, progress::Port* port, bool leads) {
 }  // namespace
 
 Result<Group*> Session::make_heir(Group& parent, const Group::Roll& roll, const Call& call) {
-  const GroupId id = child_id(parent.id(), roll.number, LOCKSTEP_NO_GROUP);
+  // Also by who is in it: should nodes that do not hear each other decide differently, their groups
+  // are not the same.
+  std::uint64_t number = roll.number;
+  for (const Rank rank : roll.present) number = mix(number ^ rank);
+  const GroupId id = child_id(parent.id(), number, LOCKSTEP_NO_GROUP);
   const std::vector<Rank> leaders = leaders_among(identity(), roll.present);
   const bool is_wide = leaders.size() > 1;
   const bool leads = std::find(leaders.begin(), leaders.end(), identity().rank) != leaders.end();
@@ -78,8 +82,12 @@ Result<Group*> Session::shrink(Group& group, const Call& call) {
     const std::vector<Rank> leaders = leaders_among(identity(), roll->present);
     const bool leads = leaders.size() > 1 &&
                        std::find(leaders.begin(), leaders.end(), identity().rank) != leaders.end();
+    (*heir)->look_after(last);
     const Status met = meet(**heir, call, around_->port, leads);
-    if (met.ok()) return heir;
+    if (met.ok()) {
+      for (Group* one = *heir; one != nullptr; one = one->forget_parent()) continue;
+      return heir;
+    }
     if (!is_broken(met)) return met;
     // Somebody was lost meanwhile. The group stays: who has not noticed meets the others there.
     log::debug("{}; once more", met.text());

@@ -22,11 +22,11 @@ AgreementValue value_of(const Frame& frame) {
 }  // namespace
 
 std::optional<NodeIndex> Agreement::coordinator(Nanos now) const {
-  // Those who are in a hurry wait for a silent one as long as it would for other nodes, and longer
-  // for those that come after it.
+  // Those who are in a hurry wait for a silent one as long as it may take to ask and to tell, and
+  // as much longer for those that come after it.
   const auto is_silent = [&](NodeIndex node) {
     return node != setup_.self && is_hurried(next()) &&
-           now - hurried_since_ >= (node + 2) * setup_.grace;
+           now - hurried_since_ >= (2 * node + 2) * setup_.grace;
   };
   for (NodeIndex node = 0; node <= setup_.self; ++node) {
     if (presence_.can_coordinate(node, now) && !is_silent(node)) return node;
@@ -75,24 +75,40 @@ void Agreement::turn(Nanos now, Output& out) {
     const bool is_wanted = wish != AgreementStore::Wish::none || raised_ == next();
     const bool is_overtaken =
         round_ && round_->number > store_.agreement() && store_.promise() > round_->ballot;
-    if (is_overtaken) round_.reset();
-    if (!round_ && (is_wanted || is_overtaken)) start(now, out);
+    if (is_overtaken) give_way();
+    if (!round_ && (is_wanted || is_outbid_)) start(now, out);
     if (!round_) return;
     advance(now, out);
     if (round_ && now >= round_->again_at) round_->is_telling ? tell(now, out) : ask(now, out);
     return;
   }
   round_.reset();
+  is_outbid_ = false;
   is_waiting_ = wish != AgreementStore::Wish::none;
-  if (!to || !is_waiting_ || (next() == asked_for_ && now < ask_again_at_)) return;
+  if (!is_waiting_ || (next() == asked_for_ && now < ask_again_at_)) return;
   asked_for_ = next();
   ask_again_at_ = after(now, kAgain);
-  if (!presence_.is_there(*to)) return;
-  out.push_back({*to, make(Says::raise, next(), {})});
+  // Without a coordinator, somebody who may have heard from one.
+  NodeIndex asked = to.value_or(0);
+  while (!to && asked + 1 < setup_.nodes && !presence_.is_there(asked)) ++asked;
+  if (asked == setup_.self || !presence_.is_there(asked)) return;
+  out.push_back({asked, make(Says::raise, next(), {})});
+}
+
+/// Another coordinator is at work, or was: this one tries again, but two do not outbid each other
+/// for ever, and the lower one is quicker.
+void Agreement::give_way() {
+  round_.reset();
+  is_outbid_ = true;
 }
 
 /// A coordinator that comes after another one does not know who has heard of the last agreement.
 void Agreement::start(Nanos now, Output& out) {
+  if (is_outbid_) {
+    if (now < outbid_again_at_) return;
+    outbid_again_at_ = after(now, (setup_.self + 1) * kAgain);
+  }
+  is_outbid_ = false;
   Round round;
   round.number = next();
   round.ballot = {store_.promise().count + 1, setup_.self};
@@ -153,7 +169,23 @@ bool Agreement::is_done_with(NodeIndex node, Nanos now) const {
   if (node == setup_.self) return false;
   const bool has_waited =
       is_hurried(round_->number) && now - std::max(hurried_since_, round_->since) >= setup_.grace;
-  return has_waited || presence_.is_given_up(node, now);
+  return (has_waited && (round_->is_telling || has_anchor())) || presence_.is_given_up(node, now);
+}
+
+/// Without one, a silent node may be one that looks for this one in vain, and does the same.
+bool Agreement::has_anchor() const {
+  for (NodeIndex node = 0; node < setup_.nodes; ++node) {
+    if (round_->heard[node] && presence_.is_anchor(node)) return true;
+  }
+  return false;
+}
+
+/// Who is not there asks when it is.
+bool Agreement::has_told_all(Nanos now) const {
+  for (NodeIndex node = 0; node < setup_.nodes; ++node) {
+    if (presence_.is_there(node) && !is_done_with(node, now)) return false;
+  }
+  return true;
 }
 
 bool Agreement::has_all(Nanos now) const {
@@ -192,7 +224,7 @@ void Agreement::advance(Nanos now, Output& out) {
   if (is_known_elsewhere && round_->number > store_.agreement()) {
     store_.commit(round_->number, *round_->result);
   }
-  if (!has_all(now)) return;
+  if (round_->number > store_.agreement() || !has_told_all(now)) return;
   confirmed_ = round_->number;
   round_.reset();
 }
@@ -239,6 +271,10 @@ void Agreement::on_hold(NodeIndex from, const Frame& frame, Nanos now, Output& o
     out.push_back({from, answer});
     return;
   }
+  if (frame.epoch > next()) {  // this node was not there when the last one was told
+    out.push_back({from, make(Says::raise, next(), {})});
+    return;
+  }
   if (frame.epoch != next()) return;
   if (ballot_of(frame) < store_.promise()) return refuse(from, frame, out);
   store_.promise(ballot_of(frame));
@@ -265,7 +301,7 @@ void Agreement::on_held(NodeIndex from, const Frame& frame, Nanos now, Output& o
   }
   if (!round_ || frame.epoch != round_->number || ballot_of(frame) != round_->ballot) return;
   if (is_outdated) {
-    round_.reset();
+    give_way();
     start(now, out);
     return;
   }

@@ -74,6 +74,8 @@ class Presence {
   /// It is not waited for any more: its speaker is lost, and it has no other.
   virtual bool is_given_up(NodeIndex node, Nanos now) const = 0;
   virtual bool can_coordinate(NodeIndex node, Nanos now) const { return !is_given_up(node, now); }
+  /// Whoever speaks for any node finds this one's speaker, and hears through it of the others.
+  virtual bool is_anchor(NodeIndex /*node*/) const { return true; }
 };
 
 class Agreement {
@@ -98,7 +100,7 @@ class Agreement {
   /// Says what is wanted here, and again what was not answered.
   void tick(Nanos now, Output& out);
   /// Something is under way that needs tick() soon.
-  bool is_busy() const noexcept { return round_.has_value() || is_waiting_; }
+  bool is_busy() const noexcept { return round_.has_value() || is_outbid_ || is_waiting_; }
 
  private:
   enum class Says : std::uint8_t { raise, hold, held, commit, receipt };
@@ -127,10 +129,11 @@ class Agreement {
   std::optional<NodeIndex> coordinator(Nanos now) const;
   std::uint64_t next() const { return store_.agreement() + 1; }
   void hurry(std::uint64_t number, Nanos now);
-  bool is_hurried(std::uint64_t number) const noexcept { return hurried_ == number; }
+  bool is_hurried(std::uint64_t number) const noexcept { return hurried_ >= number; }
   Frame make(Says what, std::uint64_t number, Ballot ballot) const;
   Frame make(Says what, std::uint64_t number, Ballot ballot, Value value);
   void turn(Nanos now, Output& out);
+  void give_way();
   void start(Nanos now, Output& out);
   void ask(Nanos now, Output& out);
   void tell(Nanos now, Output& out);
@@ -141,7 +144,9 @@ class Agreement {
   void post_unheard(const Frame& frame, Output& out) const;
   bool is_done_with(NodeIndex node, Nanos now) const;
   bool has_all(Nanos now) const;
+  bool has_told_all(Nanos now) const;
   bool has_another() const;
+  bool has_anchor() const;
   void advance(Nanos now, Output& out);
   void on_raise(NodeIndex from, const Frame& frame, Nanos now, Output& out);
   void on_hold(NodeIndex from, const Frame& frame, Nanos now, Output& out);
@@ -157,6 +162,8 @@ class Agreement {
   std::uint64_t raised_ = 0;     ///< an agreement that another node wants
   std::uint64_t hurried_ = 0;    ///< an agreement for which somebody is in a hurry,
   Nanos hurried_since_ = 0;      ///< as is known here since then
+  bool is_outbid_ = false;       ///< this node's last ballot was too low
+  Nanos outbid_again_at_ = 0;    ///< not before then
   bool is_waiting_ = false;      ///< for the coordinator
   std::uint64_t asked_for_ = 0;  ///< the last agreement that this node asked the coordinator for
   Nanos ask_again_at_ = 0;

@@ -28,7 +28,7 @@ enum class FrameType : std::uint8_t {
   outcome = 6,         ///< how it ended
   outcome_ask = 7,     ///< "how did it end?"
   outcome_answer = 8,  ///< a record, or that there is none here; also the receipt for one
-  hello = 9,           ///< "I speak for my node now", with a piece of a transport address
+  hello = 9,  ///< "I speak for my node now", with a piece of an address; `epoch`: after how many
   // Of polls; `epoch` is the agreement, `site` and `signature` the ballot's count and node.
   poll_raise = 10,    ///< "members here have set something"
   poll_hold = 11,     ///< "hold whoever enters a poll, and say how far they are"

@@ -22,6 +22,7 @@ Outcomes::Outcomes(Setup setup, OutcomeStore& store)
     : setup_(std::move(setup)),
       store_(store),
       lost_(setup_.speakers.size()),
+      successions_(setup_.speakers.size(), 0),
       has_more_(setup_.speakers.size(), false) {
   std::vector<bool> has_one(lost_.size(), false);
   for (const NodeIndex node : setup_.node_of) {
@@ -429,6 +430,7 @@ void Outcomes::introduce(const Newcomer& newcomer, NodeIndex to, Output& out) {
     frame.sender = newcomer.rank;
     frame.site = newcomer.node;
     frame.step = piece;
+    frame.epoch = newcomer.succession;
     frame.word = newcomer.address.size();
     frame.payload = hold(rest);
     rest.remove_prefix(frame.payload.size());
@@ -436,12 +438,17 @@ void Outcomes::introduce(const Newcomer& newcomer, NodeIndex to, Output& out) {
   }
 }
 
-void Outcomes::say_hello(std::string_view address, Output& out) {
+void Outcomes::say_hello(std::string_view address, std::uint64_t succession, Output& out) {
   payloads_.clear();
-  const Newcomer self{setup_.self, setup_.speakers[setup_.self], std::string(address)};
+  successions_[setup_.self] = succession;
+  own_ = Newcomer{setup_.self, setup_.speakers[setup_.self], std::string(address), succession};
   for (NodeIndex node = 0; node < lost_.size(); ++node) {
-    if (node != setup_.self && !lost_[node].is_lost) introduce(self, node, out);
+    if (node != setup_.self && !lost_[node].is_lost) introduce(*own_, node, out);
   }
+}
+
+bool Outcomes::is_anchor(NodeIndex node) const noexcept {
+  return successions_[node] == 0 && (setup_.is_known.empty() || setup_.is_known[node]);
 }
 
 void Outcomes::on_hello(const Frame& frame) {
@@ -455,11 +462,12 @@ void Outcomes::on_hello(const Frame& frame) {
   }
   HalfHello& known = half_hellos_[frame.sender];
   known.node = frame.site;
+  known.succession = frame.epoch;
   known.length = frame.word;
   known.pieces[frame.step] = text_of(frame);
   std::string address = known.pieces[0] + known.pieces[1];
   if (address.size() != known.length) return;
-  newcomers_.push_back({known.node, frame.sender, std::move(address)});
+  newcomers_.push_back({known.node, frame.sender, std::move(address), known.succession});
   half_hellos_.erase(frame.sender);
 }
 
@@ -470,7 +478,11 @@ std::vector<Outcomes::Newcomer> Outcomes::take_newcomers() {
 void Outcomes::welcome(const Newcomer& newcomer, Nanos now, Output& out) {
   payloads_.clear();
   const NodeIndex node = newcomer.node;
-  if (setup_.speakers[node] == newcomer.rank && !lost_[node].is_lost) return;  // known
+  // Hellos may overtake each other; only a later speaker's is news, or the first one's where its
+  // address was not known.
+  const bool is_later = newcomer.succession > successions_[node];
+  if (!is_later && (newcomer.succession != successions_[node] || !unknown_.contains(node))) return;
+  successions_[node] = newcomer.succession;
   setup_.speakers[node] = newcomer.rank;
   lost_[node].is_lost = false;
   unknown_.erase(node);
@@ -482,6 +494,7 @@ void Outcomes::welcome(const Newcomer& newcomer, Nanos now, Output& out) {
     }
     post(node, FrameType::outcome_ask, attempt, kDecides, {}, out);
   }
+  if (own_) introduce(*own_, node, out);
   for (const auto& [other, earlier] : welcomed_) {
     if (other == node || lost_[other].is_lost) continue;
     introduce(earlier, node, out);

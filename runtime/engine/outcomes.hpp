@@ -57,6 +57,7 @@ class Outcomes : public Presence {
     NodeIndex node = 0;
     Rank rank = 0;
     std::string address;
+    std::uint64_t succession = 0;  ///< how many spoke for that node before it
   };
   struct Setup {
     GroupId group;
@@ -68,6 +69,8 @@ class Outcomes : public Presence {
     bool is_successor = false;       ///< of a speaker that died
     /// Speakers whose address only those who speak for a node know: whoever comes later is told.
     std::vector<Newcomer> newcomers{};
+    std::vector<bool> is_known{};  ///< per node: all members know where its first speaker is;
+                                   ///< empty: so it is for all nodes
   };
 
   Outcomes(Setup setup, OutcomeStore& store);
@@ -90,10 +93,15 @@ class Outcomes : public Presence {
   /// Nobody has told this process yet where that node's speaker can be reached.
   void miss_address(NodeIndex node, Nanos now, Output& out);
   bool knows_all() const noexcept { return unknown_.empty(); }
+  /// All members know where this node's speaker is, so that whoever speaks for another one finds
+  /// it.
+  bool is_anchor(NodeIndex node) const noexcept;
+  /// All know the first speakers by now.
+  void make_all_known() { setup_.is_known.clear(); }
 
   const std::map<NodeIndex, Newcomer>& newcomers() const noexcept { return welcomed_; }
   /// This process is one: tells all others where it can be reached.
-  void say_hello(std::string_view address, Output& out);
+  void say_hello(std::string_view address, std::uint64_t succession, Output& out);
   /// Those who have said hello; they are to be connected, and then welcomed.
   std::vector<Newcomer> take_newcomers();
   /// From now on it speaks for its node. Those who have come like it are told of each other: they
@@ -179,7 +187,9 @@ class Outcomes : public Presence {
   OutcomeStore& store_;
   std::vector<Loss> lost_;
   std::set<NodeIndex> unknown_;
-  std::vector<bool> has_more_;  ///< per node: members beside its speaker
+  std::vector<std::uint64_t> successions_;  ///< of each node's speaker, as far as is known
+  std::optional<Newcomer> own_;             ///< this process, if it is one
+  std::vector<bool> has_more_;              ///< per node: members beside its speaker
   std::map<Attempt, Inquiry> inquiries_;
   std::map<Attempt, Question> questions_;
   std::map<Attempt, Promise> promises_;
@@ -195,6 +205,7 @@ class Outcomes : public Presence {
   struct HalfHello {
     NodeIndex node = 0;
     std::uint64_t length = 0;
+    std::uint64_t succession = 0;
     std::array<std::string, 2> pieces;
   };
   static_assert(LOCKSTEP_ADDRESS_MAX <= 2 * kPayloadMax);

@@ -260,6 +260,13 @@ void LocalGroup::grant_turn(Attempt attempt) noexcept {
   ring_sections();
 }
 
+bool LocalGroup::replace_speaker(std::uint32_t present) noexcept {
+  std::uint32_t seen = block_.fate->speaker.load(std::memory_order_acquire);
+  if (seen % kMembersMax != present) return false;
+  const std::uint32_t next = (seen / kMembersMax + 1) * kMembersMax + self_;
+  return block_.fate->speaker.compare_exchange_strong(seen, next, std::memory_order_acq_rel);
+}
+
 void LocalGroup::note_published() noexcept {
   block_.fate->published.fetch_add(1, std::memory_order_release);
   ring(block_.gathers[0].bell);

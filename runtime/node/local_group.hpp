@@ -118,12 +118,14 @@ class LocalGroup {
   }
   /// The member that passes outcomes on between nodes: the leader, or who came after it.
   std::uint32_t speaker() const noexcept {
-    return block_.fate->speaker.load(std::memory_order_acquire);
+    return block_.fate->speaker.load(std::memory_order_acquire) % kMembersMax;
+  }
+  /// How many were the speaker before the present one.
+  std::uint32_t succession() const noexcept {
+    return block_.fate->speaker.load(std::memory_order_acquire) / kMembersMax;
   }
   /// Makes this member the speaker; false if there is another one by now.
-  bool replace_speaker(std::uint32_t present) noexcept {
-    return block_.fate->speaker.compare_exchange_strong(present, self_, std::memory_order_acq_rel);
-  }
+  bool replace_speaker(std::uint32_t present) noexcept;
   /// Counts records that members other than the speaker have left in the ring to be sent.
   void note_published() noexcept;
   std::uint64_t published() const noexcept {

@@ -142,7 +142,8 @@ struct alignas(kLine) Fate {
   std::atomic<Epoch> expired;  ///< a member's deadline for this epoch has passed
   // What members ask the node's speaker to find out about a section: see LocalGroup::Inquiry.
   std::atomic<std::uint32_t> inquiry_signature;
-  std::atomic<std::uint32_t> speaker;    ///< member here that passes outcomes on between nodes
+  /// Member here that passes outcomes on between nodes, and in higher bits which one it is.
+  std::atomic<std::uint32_t> speaker;
   std::atomic<std::uint64_t> inquiry;    ///< 0: nothing
   std::atomic<std::uint64_t> published;  ///< counts records that members here have left to be sent
   std::atomic<std::uint64_t> turn;       ///< the last attempt whose first here may begin

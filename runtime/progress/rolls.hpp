@@ -20,6 +20,7 @@ class PatientPresence final : public engine::Presence {
   bool is_given_up(NodeIndex node, Nanos /*now*/) const override {
     return outcomes_.is_empty(node);
   }
+  bool is_anchor(NodeIndex node) const override { return outcomes_.is_anchor(node); }
   /// Who cannot reach all others would take them for lost.
   bool can_coordinate(NodeIndex node, Nanos /*now*/) const override {
     const bool is_here = node == outcomes_.setup().self;

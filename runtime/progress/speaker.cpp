@@ -87,7 +87,7 @@ void Speaker::take_over() {
   if (is_speaker() || !local_.replace_speaker(local_.speaker())) return;
   polls_.take_over();
   const auto* const address = reinterpret_cast<const char*>(own_address_.data());
-  outcomes_.say_hello({address, own_address_.size()}, output_);
+  outcomes_.say_hello({address, own_address_.size()}, local_.succession(), output_);
   send();
   send_left_over();
 }

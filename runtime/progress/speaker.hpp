@@ -48,8 +48,9 @@ class Speaker final : public Listener, public engine::OutcomeStore {
   }
   /// While a member goes first here: there has to be a speaker.
   void set_on_duty(bool is_on_duty) noexcept { is_on_duty_ = is_on_duty; }
-  /// See Outcomes::miss_address().
+  /// See Outcomes::miss_address() and make_all_known().
   void miss_address_of(Rank rank);
+  void make_all_known() { outcomes_.make_all_known(); }
   const std::map<NodeIndex, engine::Outcomes::Newcomer>& newcomers() const noexcept {
     return outcomes_.newcomers();
   }

@@ -19,7 +19,7 @@ constexpr Nanos kBusy = 10 * kMillisecond;    // how often one that has somethin
 constexpr Nanos kWake = kMillisecond;         // until a speaker's thread is at work
 constexpr Nanos kStandBy = 3 * kMillisecond;  // the longest that it takes to open a port
 constexpr Nanos kStandstill = kSecond;        // a waiting process looks ten times as often
-constexpr int kPatience = 6;                  // times of grace that other nodes may take in a hurry
+constexpr int kPatience = 8;                  // times of grace that other nodes may take in a hurry
 constexpr std::uint64_t kStorm = 50'000;      // frames; nothing takes that many
 constexpr Nanos kSlack = kSecond;             // for all that takes no part of a deadline
 
@@ -46,6 +46,7 @@ struct RollCluster::Page {
   node::RollState state{};
   std::unique_ptr<std::atomic<std::uint64_t>[]> marks;
   Rank speaker;
+  std::uint64_t succession = 0;
   bool has_changed = false;  ///< somebody else has spoken since
 };
 
@@ -190,7 +191,7 @@ void RollCluster::call(Rank rank) {
   self.next_look = after(now, kLook);
   self.last_look = now;
   self.has_expired = false;
-  self.board.come(self.number);
+  if (!self.board.come(self.number)) return end(rank, Answer::Kind::left_out, {});
   act(rank, random_.between(0, kWake), [this, rank] {
     see_to_roll(rank);
     act(rank, 0, [this, rank] { look(rank); });
@@ -242,16 +243,14 @@ void RollCluster::see_to_roll(Rank rank) {
 
 void RollCluster::speak_for_those_left(Rank rank) {
   Process& self = *ranks_[rank];
-  if (is_speaker(rank) || !self.board.is_complete(self.number)) return;
   const Rank first = first_of(node_of(rank));
+  const bool has_come = self.board.has_come(rank - first, self.number);
+  if (is_speaker(rank) || !has_come || !self.board.is_complete(self.number)) return;
   Rank lowest = first;
   while (lowest < rank && (!self.board.has_come(lowest - first, self.number) || is_dead(lowest))) {
     ++lowest;
   }
   if (lowest != rank) return;
-  if (!self.board.has_come(rank - first, self.number)) {
-    wrongs_.push_back(fmt::format("rank {} wants to speak, and is left out", rank));
-  }
   if (self.talker != nullptr) return take_over(rank);
   stand_by(rank);
   act(rank, random_.between(0, kStandBy), [this, rank] { take_over(rank); });
@@ -281,7 +280,15 @@ void RollCluster::end(Rank rank, Answer::Kind kind, std::vector<Rank> present) {
   answer.kind = kind;
   answer.present = std::move(present);
   answer.time = network_.now();
+  if (kind == Answer::Kind::present && is_wide()) go_on_telling(rank, calls_.size());
   go_on();
+}
+
+/// Who has been told goes on until all have: they meet in their group.
+void RollCluster::go_on_telling(Rank rank, std::size_t call) {
+  if (is_done_ || calls_.size() != call) return;
+  speak_for_those_left(rank);
+  act(rank, kLook, [this, rank, call] { go_on_telling(rank, call); });
 }
 
 /// The next call comes once all have been told of this one: they meet in between.
@@ -314,9 +321,11 @@ engine::Outcomes::Setup RollCluster::setup_for(Rank rank, bool is_successor) con
   }
   setup.grace = scenario_.grace;
   setup.is_successor = is_successor;
+  setup.is_known.assign(scenario_.nodes, true);
+  for (const NodeIndex node : scenario_.unknown) setup.is_known[node] = false;
   if (is_successor) return setup;
   for (const NodeIndex node : scenario_.unknown) {
-    setup.newcomers.push_back({node, first_of(node), "its address"});
+    setup.newcomers.push_back({node, first_of(node), "its address", 0});
   }
   return setup;
 }
@@ -345,7 +354,7 @@ void RollCluster::take_over(Rank rank) {
   page.speaker = rank;
   page.has_changed = true;
   Talker& talker = *ranks_[rank]->talker;
-  talker.outcomes.say_hello("its address", talker.output);
+  talker.outcomes.say_hello("its address", ++page.succession, talker.output);
   send(rank);
 }
 
@@ -495,9 +504,6 @@ bool RollCluster::is_easy() const {
 
 void RollCluster::judge_call(const Call& call, std::vector<std::string>& wrongs) const {
   const Nanos longest = scenario_.deadline + kPatience * scenario_.grace + kSlack;
-  // Speakers all of whose predecessors are dead may never hear of each other.
-  const bool do_all_live = scenario_.deaths.empty() && scenario_.last_words.empty();
-  const bool is_of_one_mind = has_anchor() || do_all_live || call.hurried_at == kNever;
   const bool is_answered = has_anchor() && scenario_.still.empty() && scenario_.unknown.empty();
   if (is_easy() && call.hurried_at != kNever) wrongs.push_back("somebody had to be in a hurry");
   std::optional<Rank> told;
@@ -513,11 +519,19 @@ void RollCluster::judge_call(const Call& call, std::vector<std::string>& wrongs)
       wrongs.push_back(fmt::format("rank {} is told of no agreement", rank));
     }
     if (answer.kind == Answer::Kind::none || answer.kind == Answer::Kind::not_agreed) continue;
-    if (told && call.answers[*told].present != answer.present && is_of_one_mind) {
+    if (answer.present.empty()) continue;  // is out, and was not told who is in
+    if (told && call.answers[*told].present != answer.present) {
       wrongs.push_back(fmt::format("ranks {} and {} are told different things", *told, rank));
     }
     told = rank;
     judge_set(call, rank, wrongs);
+  }
+  for (Rank rank = 0; told && rank < scenario_.size(); ++rank) {
+    const std::vector<Rank>& present = call.answers[*told].present;
+    const bool is_in = std::binary_search(present.begin(), present.end(), rank);
+    if (is_in && call.answers[rank].kind == Answer::Kind::left_out) {
+      wrongs.push_back(fmt::format("rank {} counts on {}, which is left out", *told, rank));
+    }
   }
 }
 

@@ -95,6 +95,7 @@ class RollCluster {
   bool is_over(Rank rank) const;
   void read(Rank rank);
   void end(Rank rank, Answer::Kind kind, std::vector<Rank> present);
+  void go_on_telling(Rank rank, std::size_t call);
   void go_on();
   // Whoever speaks for a node.
   engine::Outcomes::Setup setup_for(Rank rank, bool is_successor) const;

@@ -22,6 +22,7 @@ struct SectionCluster::Page final : engine::OutcomeStore {
   SectionCluster* cluster = nullptr;
   NodeIndex node = 0;
   Rank speaker = 0;
+  std::uint64_t succession = 0;
   std::optional<Kept> kept;
   bool is_released = false;
   std::uint64_t published = 0;  ///< by others than the speaker
@@ -145,7 +146,7 @@ void SectionCluster::make_speaker(Rank rank, bool takes_over) {
   process.outcomes = std::make_unique<engine::Outcomes>(setup, page);
   network_.at(network_.now() + kTick, [this, rank] { tick(rank); });
   if (!takes_over) return;
-  process.outcomes->say_hello("its address", process.output);
+  process.outcomes->say_hello("its address", ++page.succession, process.output);
   post(rank);
   if (page.kept && !page.is_released) {
     process.outcomes->publish(page.kept->attempt, page.kept->record, network_.now(),

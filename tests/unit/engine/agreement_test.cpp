@@ -306,6 +306,7 @@ TEST_F(Agreements, FramesOfOtherAgreementsChangeNothing) {
   page.number = 3;
   page.poll = 20;
   two.receive(0, frame(FrameType::poll_hold, 9, {9, 0}), 0, out);
+  EXPECT_EQ(sent(), "10>0") << "it lacks what was agreed before";
   two.receive(0, frame(FrameType::poll_commit, 9, {9, 0}, 70), 0, out);
   two.receive(0, frame(FrameType::poll_held, 4, {9, 0}, 70), 0, out);
   two.receive(0, frame(FrameType::poll_receipt, 4, {9, 0}), 0, out);
