@@ -25,8 +25,9 @@ std::optional<NodeIndex> Agreement::coordinator(Nanos now) const {
   // Those who are in a hurry wait for a silent one as long as it may take to ask and to tell, and
   // as much longer for those that come after it.
   const auto is_silent = [&](NodeIndex node) {
+    const Nanos since = node == asked_by_ ? std::max(hurried_since_, asked_at_) : hurried_since_;
     return node != setup_.self && is_hurried(next()) &&
-           now - hurried_since_ >= (2 * node + 2) * setup_.grace;
+           now - since >= (2 * node + 2) * setup_.grace;
   };
   for (NodeIndex node = 0; node <= setup_.self; ++node) {
     if (presence_.can_coordinate(node, now) && !is_silent(node)) return node;
@@ -278,6 +279,8 @@ void Agreement::on_hold(NodeIndex from, const Frame& frame, Nanos now, Output& o
   if (frame.epoch != next()) return;
   if (ballot_of(frame) < store_.promise()) return refuse(from, frame, out);
   store_.promise(ballot_of(frame));
+  asked_by_ = from;
+  asked_at_ = now;
   if ((frame.flags & kAtOnce) != 0) hurry(next(), now);
   question_ = Question{from, frame.epoch, ballot_of(frame)};
   answer(*question_, out);
@@ -321,6 +324,10 @@ void Agreement::on_commit(NodeIndex from, const Frame& frame, Output& out) {
     if (ballot_of(frame) < store_.promise()) return refuse(from, frame, out);
     store_.promise(ballot_of(frame));
     store_.commit(frame.epoch, value_of(frame));
+  } else if (frame.epoch == store_.agreement() && value_of(frame) != store_.agreed()) {
+    // Who stood still meanwhile may have decided otherwise, and nobody has it yet.
+    out.push_back({from, make(Says::commit, frame.epoch, store_.promise(), store_.agreed())});
+    return;
   }
   out.push_back({from, make(Says::receipt, frame.epoch, ballot_of(frame))});
 }

@@ -41,6 +41,8 @@ struct Ballot {
 struct AgreementValue {
   std::uint64_t word = 0;
   std::vector<std::byte> bytes;  ///< at most kPayloadMax
+
+  bool operator==(const AgreementValue&) const = default;
 };
 
 /// This node's part; it outlives its speaker.
@@ -158,13 +160,15 @@ class Agreement {
   const Presence& presence_;
   std::optional<Round> round_;
   std::optional<Question> question_;
-  std::uint64_t confirmed_ = 0;  ///< last agreement that all nodes are known to have
-  std::uint64_t raised_ = 0;     ///< an agreement that another node wants
-  std::uint64_t hurried_ = 0;    ///< an agreement for which somebody is in a hurry,
-  Nanos hurried_since_ = 0;      ///< as is known here since then
-  bool is_outbid_ = false;       ///< this node's last ballot was too low
-  Nanos outbid_again_at_ = 0;    ///< not before then
-  bool is_waiting_ = false;      ///< for the coordinator
+  std::uint64_t confirmed_ = 0;        ///< last agreement that all nodes are known to have
+  std::uint64_t raised_ = 0;           ///< an agreement that another node wants
+  std::uint64_t hurried_ = 0;          ///< an agreement for which somebody is in a hurry,
+  Nanos hurried_since_ = 0;            ///< as is known here since then
+  bool is_outbid_ = false;             ///< this node's last ballot was too low
+  Nanos outbid_again_at_ = 0;          ///< not before then
+  std::optional<NodeIndex> asked_by_;  ///< the last coordinator that this node has heard of,
+  Nanos asked_at_ = 0;                 ///< and when
+  bool is_waiting_ = false;            ///< for the coordinator
   std::uint64_t asked_for_ = 0;  ///< the last agreement that this node asked the coordinator for
   Nanos ask_again_at_ = 0;
   std::deque<Value> sent_;  ///< what the frames being sent borrow

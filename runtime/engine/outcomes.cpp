@@ -448,7 +448,8 @@ void Outcomes::say_hello(std::string_view address, std::uint64_t succession, Out
 }
 
 bool Outcomes::is_anchor(NodeIndex node) const noexcept {
-  return successions_[node] == 0 && (setup_.is_known.empty() || setup_.is_known[node]);
+  return !lost_[node].is_lost && successions_[node] == 0 &&
+         (setup_.is_known.empty() || setup_.is_known[node]);
 }
 
 void Outcomes::on_hello(const Frame& frame) {

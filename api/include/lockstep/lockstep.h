@@ -159,12 +159,14 @@ LOCKSTEP_API lockstep_status_t lockstep_group_split(lockstep_group_t parent, uin
  *
  * A process that has ended, and was reaped, is noticed within some 20 ms. Of a node whose processes
  * have all ended, or which nobody can reach, that is not known: it costs the time limit.
- * Nodes that are cut off from each other, and both go on, do so apart.
+ * Nodes that are cut off from each other, and both go on, do so apart. Where every node has lost the
+ * rank that led it from the beginning (its lowest), the rest cannot find each other.
  *
  * @param group_p  Gets the new group; to be given back by lockstep_group_free().
  * @return LOCKSTEP_OK, be it that this process alone is left.
  *         LOCKSTEP_E_LOST: the others go on without this process, which came too late; end it.
- *         LOCKSTEP_E_DEADLINE: the nodes have not agreed in time.
+ *         LOCKSTEP_E_DEADLINE: the nodes have not agreed in time, eight times LOCKSTEP_GRACE after
+ *         the limit at the latest.
  *         LOCKSTEP_E_LIMIT: no room for another group on this node (64 at a time), or those who are
  *         missing are more than 128 separate runs of members.
  *         LOCKSTEP_E_UNSUPPORTED: on several nodes, over a transport without frames (pmix_fence).

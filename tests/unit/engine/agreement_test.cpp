@@ -157,6 +157,17 @@ TEST_F(Agreements, WhoHasCommittedSaysSoToTheNextCoordinator) {
   EXPECT_EQ(page.held, 0u);
 }
 
+TEST_F(Agreements, WhoComesWithAnotherResultAfterwardsIsToldTheFirst) {
+  Agreement two = speaker(2);
+  two.receive(1, frame(FrameType::poll_commit, 1, {2, 1}, 30), 0, out);
+  sent();
+  two.receive(0, frame(FrameType::poll_commit, 1, {1, 0}, 40), 0, out);
+  EXPECT_EQ(out.back().frame.word, 30u);
+  EXPECT_EQ(sent(), "13>0") << "no receipt";
+  two.receive(0, frame(FrameType::poll_commit, 1, {1, 0}, 30), 0, out);
+  EXPECT_EQ(sent(), "14>0");
+}
+
 TEST_F(Agreements, WhatIsCommittedSomewhereIsTheResult) {
   nodes.lost[0] = true;
   Agreement one = speaker(1);
