@@ -159,8 +159,8 @@ LOCKSTEP_API lockstep_status_t lockstep_group_split(lockstep_group_t parent, uin
  *
  * A process that has ended, and was reaped, is noticed within some 20 ms. Of a node whose processes
  * have all ended, or which nobody can reach, that is not known: it costs the time limit.
- * Nodes that are cut off from each other, and both go on, do so apart. Where every node has lost the
- * rank that led it from the beginning (its lowest), the rest cannot find each other.
+ * Nodes that are cut off from each other, and both go on, do so apart. Where every node has lost
+ * the rank that led it from the beginning (its lowest), the rest cannot find each other.
  *
  * @param group_p  Gets the new group; to be given back by lockstep_group_free().
  * @return LOCKSTEP_OK, be it that this process alone is left.
