@@ -1,7 +1,9 @@
 // A host that waits: for everyone's streams, or for its own only. Triggers that nobody sets.
 #include <cuda.h>
 
+#include <atomic>
 #include <memory>
+#include <new>
 
 #include "tests/bench/gpu/device.hpp"
 #include "tests/bench/gpu/kernels.hpp"
@@ -34,39 +36,52 @@ void synchronize(cudaStream_t stream) {
   check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
 }
 
-/// What the stream's front end does by itself: it is busy then, without a kernel.
+/// The driver's function; the library links no driver, and neither does this.
+decltype(&cuStreamWriteValue32) find_write() {
+  cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+  void* function = nullptr;
+#if CUDART_VERSION >= 12050
+  const cudaError_t asked = cudaGetDriverEntryPointByVersion("cuStreamWriteValue32", &function,
+                                                             12'000, cudaEnableDefault, &found);
+#else
+  const cudaError_t asked =
+      cudaGetDriverEntryPoint("cuStreamWriteValue32", &function, cudaEnableDefault, &found);
+#endif
+  check(asked, "find cuStreamWriteValue32");
+  if (found != cudaDriverEntryPointSuccess) throw std::runtime_error("no cuStreamWriteValue32");
+  return reinterpret_cast<decltype(&cuStreamWriteValue32)>(function);
+}
+
+/// What the stream's front end does by itself, to a word of the host's: the stream is busy then,
+/// without a kernel.
 class Write {
  public:
-  Write() {
-    cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
-    void* function = nullptr;
-#if CUDART_VERSION >= 12050
-    const cudaError_t asked = cudaGetDriverEntryPointByVersion("cuStreamWriteValue32", &function,
-                                                               12'000, cudaEnableDefault, &found);
-#else
-    const cudaError_t asked =
-        cudaGetDriverEntryPoint("cuStreamWriteValue32", &function, cudaEnableDefault, &found);
-#endif
-    check(asked, "find cuStreamWriteValue32");
-    if (found != cudaDriverEntryPointSuccess) throw std::runtime_error("no cuStreamWriteValue32");
-    write_ = reinterpret_cast<decltype(&cuStreamWriteValue32)>(function);
+  Write() : write_(find_write()) {
     void* memory = nullptr;
-    check(cudaMalloc(&memory, sizeof(cuuint32_t)), "cudaMalloc");
-    word_.reset(memory);
+    check(cudaHostAlloc(&memory, sizeof(cuuint32_t), cudaHostAllocMapped), "cudaHostAlloc");
+    word_.reset(::new (memory) cuuint32_t{0});
   }
-  void enqueue(cudaStream_t stream) const {
+  void enqueue(cudaStream_t stream) {
+    // With unified addresses the GPU knows it by the same one.
     const auto word = reinterpret_cast<CUdeviceptr>(word_.get());
-    if (write_(stream, word, 1, 0) != CUDA_SUCCESS) {
+    if (write_(stream, word, ++written_, 0) != CUDA_SUCCESS) {
       throw std::runtime_error("cuStreamWriteValue32");
+    }
+  }
+  void wait() const {
+    const auto start = Clock::now();
+    while (std::atomic_ref(*word_).load() != written_) {
+      if (Clock::now() - start > kGpuLimit) throw std::runtime_error("a write does not come");
     }
   }
 
  private:
   struct Free {
-    void operator()(void* memory) const { cudaFree(memory); }
+    void operator()(cuuint32_t* memory) const { cudaFreeHost(memory); }
   };
-  decltype(&cuStreamWriteValue32) write_ = nullptr;
-  std::unique_ptr<void, Free> word_;
+  decltype(&cuStreamWriteValue32) write_;
+  std::unique_ptr<cuuint32_t, Free> word_;
+  cuuint32_t written_ = 0;
 };
 
 /// The time of `body`, with and without what comes before it.
@@ -89,7 +104,8 @@ void add_behind(std::vector<Contender>& all, const std::string& what, const std:
 
 void measure_host_waits(Bench& bench) {
   const Stream stream;
-  const Write word;
+  Write word;
+  Write floor_word;
   cudaStream_t const on = stream.handle();
   Group group = bench.new_group();
   const Options limit{.timeout = kRankLimit};
@@ -112,6 +128,14 @@ void measure_host_waits(Bench& bench) {
     sync();
     wait();
   });
+  // What the driver takes for the way that lockstep goes, with nothing around it.
+  const auto bare = [&floor_word, on] {
+    floor_word.enqueue(on);
+    floor_word.wait();
+  };
+  all.push_back({"bare write, idle", [=] { return host_us(bare); }});
+  add_behind(all, "write", "bare write", write, bare);
+  add_behind(all, "kernel", "bare write", kernel, bare);
   if (ready) {
     all.push_back({"wait_for_everyone_on, idle", [=] { return host_us(wait_on); }});
     add_behind(all, "write", "wait_for_everyone_on", write, wait_on);
