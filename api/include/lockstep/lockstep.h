@@ -157,8 +157,8 @@ LOCKSTEP_API lockstep_status_t lockstep_group_split(lockstep_group_t parent, uin
  * barriers in memory of their own. If one more is lost meanwhile, it is done again, in the group
  * that was made.
  *
- * A process that has ended, and was reaped, is noticed within some 20 ms. Of a node whose processes
- * have all ended, or which nobody can reach, that is not known: it costs the time limit.
+ * A process that has ended, and was reaped, is noticed by those of its node who wait. Of a node
+ * whose processes have all ended, or which nobody can reach, that is not known: it costs the limit.
  * Nodes that are cut off from each other, and both go on, do so apart. Where every node has lost
  * the rank that led it from the beginning (its lowest), the rest cannot find each other.
  *
