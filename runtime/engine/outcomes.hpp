@@ -95,7 +95,7 @@ class Outcomes : public Presence {
   bool knows_all() const noexcept { return unknown_.empty(); }
   /// All members know where this node's speaker is, so that whoever speaks for another one finds
   /// it.
-  bool is_anchor(NodeIndex node) const noexcept;
+  bool is_anchor(NodeIndex node) const noexcept override;
   /// All know the first speakers by now.
   void make_all_known() { setup_.is_known.clear(); }
 

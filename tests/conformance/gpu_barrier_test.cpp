@@ -265,7 +265,7 @@ TEST_F(GpuBarriers, NameWhoHasNotComeInTime) {
   open(3);
   members_[2].enqueue();
   members_[0].enqueue(kShort);  // which the other may have seen come
-  for (const std::size_t i : {0, 2}) {
+  for (const std::size_t i : {std::size_t{0}, std::size_t{2}}) {
     Member& one = members_[i];
     EXPECT_NE(one.result(1) & LOCKSTEP_GPU_BROKEN, 0u);
     // The second to notice may have been told by the first.
